@@ -1,0 +1,1 @@
+"""The SQL backend of Hokusai: PostgreSQL and SQLite, as primary and as journal."""

@@ -1,0 +1,219 @@
+"""Every error that Hokusai raises.
+
+::
+
+    HokusaiError
+    ├── ConfigurationError (ValueError)      a setting or an argument of a constructor is wrong
+    │   ├── BackendNotFoundError             no installed plugin has that name
+    │   ├── BackendNotInstalledError         the plugin is there, its extra is not
+    │   └── BackendBrokenError               the plugin fails to import, or breaks the contract
+    ├── InvalidInputError (ValueError)       the caller's value; nothing was written
+    │   └── UnsupportedFilterError           a filter outside the documented subset, in an outage
+    ├── BackendError                         a backend could not, or would not, do it
+    │   ├── TransientError                   may work later: falls back, is queued, is tried again
+    │   │   ├── UnavailableError             no usable answer came
+    │   │   ├── RateLimitedError             the server asks to come back later
+    │   │   ├── CircuitOpenError             not asked, because it was away a moment ago
+    │   │   └── CredentialsRejectedError     401 or 403 after these credentials had worked
+    │   └── PermanentError                   will not work later: raised, or a dead letter
+    │       ├── NotFoundError                the thing does not exist
+    │       │   └── ModelNotFoundError (RegistryException)
+    │       ├── AlreadyExistsError           a thing with that name exists
+    │       ├── ConflictError                contradicts what is stored (a param changed)
+    │       ├── RejectedError                the server refuses the request as it is
+    │       ├── AuthenticationError          credentials are missing or wrong
+    │       └── PermissionDeniedError        credentials are known and not allowed to
+    ├── RegistryException                    base of registry errors (the name existing code catches)
+    ├── NotStoredError                       primary, journal and spool all failed: nothing was kept
+    ├── JournalUnavailableError              the journal cannot be reached
+    ├── LeaseLostError                       another worker holds the stream now
+    ├── NotDeliveredError                    waiting ended before the record reached the primary
+    └── DeadLetterError                      the primary refused a queued record for good
+
+Transient or permanent is a property of the class; nothing in Hokusai looks at message texts.
+"""
+
+__all__ = [
+    "AlreadyExistsError",
+    "AuthenticationError",
+    "BackendBrokenError",
+    "BackendError",
+    "BackendNotFoundError",
+    "BackendNotInstalledError",
+    "CircuitOpenError",
+    "ConfigurationError",
+    "ConflictError",
+    "CredentialsRejectedError",
+    "DeadLetterError",
+    "HokusaiError",
+    "HokusaiException",
+    "InvalidInputError",
+    "JournalUnavailableError",
+    "LeaseLostError",
+    "ModelNotFoundError",
+    "NotDeliveredError",
+    "NotFoundError",
+    "NotStoredError",
+    "PermanentError",
+    "PermissionDeniedError",
+    "RateLimitedError",
+    "RegistryException",
+    "RejectedError",
+    "TransientError",
+    "UnavailableError",
+    "UnsupportedFilterError",
+]
+
+
+class HokusaiError(Exception):
+    """Base of every error of this library."""
+
+
+HokusaiException = HokusaiError
+"""The name that existing code catches."""
+
+
+class ConfigurationError(HokusaiError, ValueError):
+    """A setting, or an argument of a constructor, is wrong. Nothing was opened or written."""
+
+
+class BackendNotFoundError(ConfigurationError):
+    """No installed plugin has the name that was asked for."""
+
+
+class BackendNotInstalledError(ConfigurationError):
+    """The plugin exists, but the packages that it needs do not."""
+
+
+class BackendBrokenError(ConfigurationError):
+    """A plugin fails to import, or does not keep the hook contract."""
+
+
+class InvalidInputError(HokusaiError, ValueError):
+    """The caller's value is refused, the same on every backend. Nothing was written."""
+
+
+class UnsupportedFilterError(InvalidInputError):
+    """A search filter that only the primary understands, used while it is away."""
+
+
+class BackendError(HokusaiError):
+    """A backend could not, or would not, carry something out."""
+
+
+class TransientError(BackendError):
+    """May work later. The router queues the operation; a worker tries it again.
+
+    Args:
+        message: What happened, to what.
+        maybe_applied: Whether the primary may have carried the operation out all the same (once
+            bytes were sent, and no answer that denies it came back).
+        retry_after: Seconds that the server asks to wait, from ``Retry-After``; None if it did not.
+        fast: Whether the failure came at once, so that another attempt fits into the budget.
+
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        maybe_applied: bool = False,
+        retry_after: float | None = None,
+        fast: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.maybe_applied = maybe_applied
+        self.retry_after = retry_after
+        self.fast = fast
+
+
+class UnavailableError(TransientError):
+    """No usable answer came: refused, timed out, reset, 5xx, or a proxy's page."""
+
+
+class RateLimitedError(TransientError):
+    """The server answered 429."""
+
+
+class CircuitOpenError(TransientError):
+    """The primary failed a moment ago, so it was not asked."""
+
+
+class CredentialsRejectedError(TransientError):
+    """401 or 403 although these credentials worked before (tokens expire, proxies heal in steps)."""
+
+
+class PermanentError(BackendError):
+    """Trying again does not help. Raised to the caller; in a worker it makes a dead letter."""
+
+
+class NotFoundError(PermanentError):
+    """The experiment, run, model, version or artifact does not exist."""
+
+
+class AlreadyExistsError(PermanentError):
+    """Something with that name exists."""
+
+
+class ConflictError(PermanentError):
+    """Contradicts what is stored: another value for a param, an alias that moved elsewhere."""
+
+
+class RejectedError(PermanentError):
+    """The server refuses the request as it is."""
+
+
+class AuthenticationError(PermanentError):
+    """Credentials are missing or wrong (401)."""
+
+
+class PermissionDeniedError(PermanentError):
+    """The credentials are known, and not allowed to do this (403)."""
+
+
+class RegistryException(HokusaiError):  # noqa: N818 - the name that existing code catches
+    """Base of registry errors, under the name that existing code catches."""
+
+
+class ModelNotFoundError(NotFoundError, RegistryException):
+    """A registered model or version does not exist."""
+
+
+class NotStoredError(HokusaiError):
+    """The primary, the journal and the spool all failed: the record is kept nowhere.
+
+    Args:
+        message: What was not stored.
+        causes: The error of each place that was tried, in order.
+
+    """
+
+    def __init__(self, message: str, causes: tuple[BaseException, ...] = ()) -> None:
+        super().__init__(message)
+        self.causes = causes
+
+
+class JournalUnavailableError(HokusaiError):
+    """The journal cannot be reached, or cannot write.
+
+    Args:
+        message: What happened.
+        maybe_applied: Whether a commit was under way, so that the append may have succeeded.
+
+    """
+
+    def __init__(self, message: str, *, maybe_applied: bool = False) -> None:
+        super().__init__(message)
+        self.maybe_applied = maybe_applied
+
+
+class LeaseLostError(HokusaiError):
+    """The stream's fence is higher than the worker's: another worker holds it, nothing was changed."""
+
+
+class NotDeliveredError(HokusaiError, TimeoutError):
+    """Waiting ended before the record reached the primary. It is still queued."""
+
+
+class DeadLetterError(HokusaiError):
+    """The primary refused a queued record for good; its payload is kept in the journal."""

@@ -1,0 +1,152 @@
+"""The values that a journal takes and gives: entries, claims, settlements, figures."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from hokusai_core.operations import AnyOperation, Value
+
+EntryState = Literal["waiting", "delivered", "dead", "discarded"]
+"""``waiting`` for the primary; ``delivered`` (or forwarded); ``dead``: refused for good, the payload
+kept; ``discarded`` by a person."""
+
+Outcome = Literal["delivered", "dead"]
+
+
+class Entry(Value):
+    """An operation to be appended.
+
+    ``not_before`` counts in seconds from the append, by the journal's own clock: a creation that may
+    have been applied already waits out the late-effect window.
+    """
+
+    operation: AnyOperation
+    destination: str
+    maybe_applied: bool = False
+    not_before: float = Field(default=0.0, ge=0)
+    error: str = ""
+
+
+class QueuedOperation(Value):
+    """An operation as it stands in the journal; times are seconds since 1970 by the journal's clock.
+
+    ``operation`` is None where the payload's kind or schema version is not known to this release;
+    it is then left alone. ``maybe_applied`` says that an earlier attempt may have reached the
+    primary.
+    """
+
+    sequence: int
+    op_id: str
+    kind: str
+    stream: str
+    destination: str
+    state: EntryState
+    operation: AnyOperation | None
+    primary_id: str = ""
+    attempts: int = 0
+    maybe_applied: bool = False
+    appended_at: float = 0.0
+    settled_at: float | None = None
+    error: str = ""
+    waiting_for: str = ""
+
+
+class ClaimRequest(Value):
+    """A worker's wish for one stream.
+
+    ``destination`` selects the primary; ``worker`` names the worker in listings; ``lease_seconds``
+    is how long the stream is its own; ``limit`` is the most operations to hand out.
+    ``late_effect_seconds`` is how long after the lease another worker has to leave a creation alone.
+    ``ignore_waits`` is for forwarding to another journal, which does its own waiting.
+    """
+
+    destination: str
+    worker: str
+    lease_seconds: float = 30.0
+    limit: int = 1000
+    late_effect_seconds: float = 60.0
+    ignore_waits: bool = False
+
+
+class Claim(Value):
+    """A time-limited claim on one stream, with its next operations in order.
+
+    ``fence`` is higher than that of every earlier claim on the stream; each settle and release
+    carries it, and one that is too low changes nothing.
+    """
+
+    stream: str
+    destination: str
+    worker: str
+    fence: int
+    lease_seconds: float
+    operations: tuple[QueuedOperation, ...]
+
+
+class Settlement(Value):
+    """What became of one claimed operation.
+
+    ``primary_id`` is what the primary calls a creation's result; the mapping from the provisional
+    id is written in the same transaction. ``error`` is the reason of a dead letter.
+    """
+
+    op_id: str
+    outcome: Outcome
+    primary_id: str = ""
+    error: str = ""
+
+
+class Release(Value):
+    """How a claim ends.
+
+    ``retry_in`` is in seconds: when the stream may be claimed again, 0 for at once. ``error`` and
+    ``waiting_for`` are shown in listings. ``attempted`` are the ``op_id`` of operations whose
+    attempt failed; ``untouched`` of those that were surely not applied, so that their mark is taken
+    back.
+    """
+
+    retry_in: float = Field(default=0.0, ge=0)
+    error: str = ""
+    waiting_for: str = ""
+    attempted: tuple[str, ...] = ()
+    untouched: tuple[str, ...] = ()
+
+
+class EntryQuery(Value):
+    """A selection of journal entries, joined by "and"; an empty tuple selects all.
+
+    ``streams``, ``kinds``, ``op_ids`` and ``states`` are matched exactly. ``after`` pages by
+    sequence number; ``limit`` bounds the answer.
+    """
+
+    destination: str = ""
+    streams: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    op_ids: tuple[str, ...] = ()
+    states: tuple[EntryState, ...] = ("waiting",)
+    after: int = 0
+    limit: int = 10_000
+
+
+class StreamBacklog(Value):
+    """What waits in one stream; ``oldest_at`` and ``next_attempt_at`` in seconds since 1970."""
+
+    stream: str
+    destination: str
+    waiting: int
+    oldest_at: float
+    next_attempt_at: float
+    waiting_for: str = ""
+    error: str = ""
+
+
+class Backlog(Value):
+    """Figures of a journal: all destinations, and the streams of one (at most 100 are listed)."""
+
+    waiting: int = 0
+    dead: int = 0
+    oldest_at: float | None = None
+    by_destination: dict[str, int] = {}
+    streams: tuple[StreamBacklog, ...] = ()
+    now: float = 0.0
+    """The journal's clock when the figures were taken."""

@@ -1,0 +1,64 @@
+"""What a plugin hands over: a manifest, and an ``open`` that imports the driver."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from hokusai_core.markers import API_VERSION
+from hokusai_core.settings import Settings
+
+Capability = Literal["tracking", "registry", "journal", "artifacts", "logged_models"]
+"""``tracking``, ``registry``, ``journal``: implements that specification. ``artifacts``: stores
+files. ``logged_models``: keeps MLflow 3 logged models (else models are a run's artifacts)."""
+
+Role = Literal["primary", "journal", "spool"]
+
+
+@dataclass(frozen=True)
+class BackendConfig:
+    """What a backend is opened with.
+
+    Args:
+        settings: All settings; a plugin reads those that concern it.
+        role: ``primary``, ``journal`` or ``spool`` (the local journal behind a shared one).
+        tracking_uri: Address of the tracking server, "" for the backend's default.
+        registry_uri: Address of the registry, "" for the tracking server's.
+        api_key: Bearer token of this object, "" for none; never printed.
+        data_dir: Folder for local files.
+
+    """
+
+    settings: Settings
+    role: Role = "primary"
+    tracking_uri: str = ""
+    registry_uri: str = ""
+    api_key: str = field(default="", repr=False)
+    data_dir: Path = Path()
+
+
+@dataclass(frozen=True)
+class BackendPlugin:
+    """A backend's static manifest; the object that an entry point in ``hokusai.backends`` names.
+
+    Importing the module that holds it must not import a driver.
+
+    Args:
+        name: The backend's name, for messages.
+        capabilities: What it can do.
+        open: Makes the object with the hook implementations. Imports the driver; does no I/O.
+        destination: Gives the identity of the primary that a configuration means: an address
+            without credentials.
+        requires: Top-level modules that must be importable before ``open``.
+        extra: The extra of the distribution that brings them.
+        api_version: Version of the hook contracts that the plugin was written for.
+
+    """
+
+    name: str
+    capabilities: frozenset[Capability]
+    open: Callable[[BackendConfig], object]
+    destination: Callable[[BackendConfig], str]
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+    api_version: tuple[int, int] = field(default=API_VERSION)

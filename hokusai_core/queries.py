@@ -1,0 +1,45 @@
+"""What searches ask for, as values."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from hokusai_core.operations import Value
+
+ViewType = Literal["ACTIVE_ONLY", "DELETED_ONLY", "ALL"]
+
+
+class RunQuery(Value):
+    """A search for runs, with the fields of MLflow's ``search_runs``.
+
+    ``filter_string`` and ``order_by`` are in MLflow's filter language. ``max_results`` bounds one
+    page (MLflow allows 50,000).
+    """
+
+    experiment_ids: tuple[str, ...]
+    filter_string: str = ""
+    order_by: tuple[str, ...] = ()
+    view_type: ViewType = "ACTIVE_ONLY"
+    max_results: int = Field(default=1000, ge=1, le=50_000)
+    page_token: str = ""
+
+
+class VersionQuery(Value):
+    """A search for model versions: of one model (or all, ""), with these tag values, of this run.
+
+    Newest first: by creation time, then by version number, both descending.
+    """
+
+    name: str = ""
+    tags: dict[str, str] = {}
+    run_id: str = ""
+    max_results: int = Field(default=1000, ge=1, le=10_000)
+    page_token: str = ""
+
+
+class ModelQuery(Value):
+    """A search for registered models whose name begins with ``prefix``, in the order of names."""
+
+    prefix: str = ""
+    max_results: int = Field(default=100, ge=1, le=1000)
+    page_token: str = ""

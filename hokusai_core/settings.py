@@ -1,0 +1,128 @@
+"""Every ``HOKUSAI_*`` variable, in one place."""
+
+import warnings
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import platformdirs
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from hokusai_core.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """The settings of one manager or registry: from arguments, else the environment, else defaults.
+
+    Each field is read from ``HOKUSAI_`` and its name in capitals. Times are in seconds. Build one
+    with :meth:`load`, which turns what pydantic reports into a :class:`ConfigurationError`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="HOKUSAI_", frozen=True, extra="forbid", populate_by_name=True
+    )
+
+    backend: str = ""
+    """Name of the primary backend (an entry point in ``hokusai.backends``); "" is ``mlflow``."""
+    mock_mode: bool = False
+    """Use the mock backend, where ``backend`` names none."""
+    fallback: str = ""
+    """Where writes wait while the primary is away: a backend with a journal, or ``none``.
+    Not set, it is ``sql``, and one warning tells where its packages are missing."""
+    auto_sync: bool = True
+    """Deliver what waits from a background thread of this process."""
+    database_url: SecretStr | None = None
+    """Database of the SQL backend and of the journal: ``postgresql+psycopg://...`` or
+    ``sqlite:///...``. Not set, it is a SQLite file in ``data_dir``."""
+    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("hokusai")))
+    """Folder of the embedded journal and of the spool."""
+    destination: str = ""
+    """Identity of the primary, where its address may change; not set, its address."""
+    durability: Literal["machine", "process", "relaxed"] = "machine"
+    """What a returned write into a local file survives: power loss, or the end of the process."""
+    long_values: Literal["truncate", "error"] = "truncate"
+    """What to do with a param or tag value above MLflow's limit."""
+
+    mlflow_tracking_uri: str = Field(
+        default="", validation_alias=AliasChoices("mlflow_tracking_uri", "MLFLOW_TRACKING_URI")
+    )
+    """Read from ``MLFLOW_TRACKING_URI``."""
+    mlflow_registry_uri: str = Field(
+        default="", validation_alias=AliasChoices("mlflow_registry_uri", "MLFLOW_REGISTRY_URI")
+    )
+    """Read from ``MLFLOW_REGISTRY_URI``; "" is the tracking server."""
+    api_key: SecretStr | None = None
+    """Key of the Hokusai endpoint, sent as a bearer token."""
+    api_endpoint: str = "https://registry.hokus.ai/api"
+    """The Hokusai endpoint; with a key, its ``/mlflow`` is the default tracking server."""
+
+    connect_timeout: float = Field(default=1.0, gt=0)
+    """Longest wait for a connection to the primary."""
+    request_timeout: float = Field(default=5.0, gt=0)
+    """Longest wait for one answer of the primary."""
+    write_timeout: float = Field(default=6.0, gt=0)
+    """Longest time that one write spends on the primary before it falls back."""
+    read_timeout: float = Field(default=30.0, gt=0)
+    """Longest time that one read spends on the primary; searches and histories take many requests."""
+    attempts: int = Field(default=2, ge=1, le=10)
+    """Most attempts of one write within its time."""
+    artifact_idle_timeout: float = Field(default=10.0, gt=0)
+    """Longest time without progress in the transfer of an artifact."""
+    journal_timeout: float = Field(default=2.0, gt=0)
+    """Longest wait for the journal's database; libpq connects in no less than 2."""
+    late_effect_seconds: float = Field(default=60.0, ge=0)
+    """How long after its sending a creation may still take effect: longer than the time-outs of
+    the proxies and of the server."""
+    lease_seconds: float = Field(default=30.0, gt=0)
+    """How long a worker's claim on a stream lasts without a sign of life."""
+    circuit_failures: int = Field(default=1, ge=1)
+    """Failed writes in a row that open the circuit."""
+    circuit_open_seconds: float = Field(default=1.0, gt=0)
+    """How long the circuit stays open at first; it doubles with each failed probe."""
+    circuit_open_max_seconds: float = Field(default=30.0, gt=0)
+    """How long the circuit stays open at most."""
+    exit_timeout: float = Field(default=3.0, ge=0)
+    """Longest time that the end of the process waits to deliver what is left."""
+    retention_seconds: float = Field(default=7 * 24 * 3600.0, ge=0)
+    """How long delivered entries stay in the journal."""
+    max_queued_artifact_bytes: int = Field(default=4 * 1024**3, ge=0)
+    """Largest artifact that may wait in the journal's database."""
+
+    optional_mlflow: bool | None = Field(default=None, repr=False)
+    """Deprecated: the fallback replaces it."""
+
+    @field_validator("fallback", "backend", "destination", mode="after")
+    @classmethod
+    def _stripped(cls, value: str) -> str:
+        return value.strip()
+
+    @classmethod
+    def load(cls, **values: Any) -> Self:
+        """Build settings from the given values and the environment.
+
+        Raises:
+            ConfigurationError: Naming each variable that is wrong, never its value.
+
+        """
+        try:
+            settings = cls(**values)
+        except ValidationError as cause:
+            problems = "; ".join(
+                f"HOKUSAI_{'_'.join(str(part) for part in problem['loc']).upper()}: "
+                f"{problem['msg']}"
+                for problem in cause.errors(include_url=False, include_input=False)
+            )
+            raise ConfigurationError(f"Settings are wrong: {problems}.") from None
+        if settings.optional_mlflow is not None:
+            warnings.warn(
+                "HOKUSAI_OPTIONAL_MLFLOW has no effect any more: without the server, writes wait in "
+                "the journal (HOKUSAI_FALLBACK); for tests, set HOKUSAI_BACKEND=mock. Unset it.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        return settings
+
+    @property
+    def primary_name(self) -> str:
+        """Name of the primary backend after all defaults."""
+        return self.backend or ("mock" if self.mock_mode else "mlflow")

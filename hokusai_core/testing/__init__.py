@@ -1,0 +1,1 @@
+"""Public helpers for tests: the mock backend."""
