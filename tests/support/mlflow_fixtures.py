@@ -1,0 +1,1 @@
+"""Fixtures: real MLflow servers."""

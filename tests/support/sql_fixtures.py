@@ -1,0 +1,1 @@
+"""Fixtures: real PostgreSQL and SQLite databases."""
