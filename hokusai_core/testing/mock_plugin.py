@@ -1,0 +1,19 @@
+"""The entry point ``mock``: every opening makes a mock backend of its own."""
+
+from hokusai_core.identifiers import new_op_id
+from hokusai_core.plugins import BackendConfig, BackendPlugin
+from hokusai_core.testing.mock import MOCK_CAPABILITIES, MockBackend
+
+
+def _open(_config: BackendConfig) -> MockBackend:
+    return MockBackend()
+
+
+def _destination(_config: BackendConfig) -> str:
+    return f"mock:{new_op_id()}"
+
+
+plugin = BackendPlugin(
+    name="mock", capabilities=MOCK_CAPABILITIES, open=_open, destination=_destination
+)
+"""The mock backend's manifest."""
