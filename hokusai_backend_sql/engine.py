@@ -1,0 +1,175 @@
+"""A database and its transactions: connects late, keeps its schema, survives ``fork``."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import Pool
+
+from hokusai_backend_sql import upgrade
+from hokusai_backend_sql.errors import translate
+from hokusai_backend_sql.sqlite_file import SYNCED, WRITES, create_sqlite_engine, prepare_file
+from hokusai_core.errors import JournalUnavailableError, UnavailableError
+from hokusai_core.plugins import Role
+from hokusai_core.settings import Settings
+
+
+class Database:
+    """One database, PostgreSQL or SQLite.
+
+    Making one does no I/O. The first transaction connects, and creates the tables where there are
+    none. Safe to use from several threads; a forked child gets connections of its own.
+
+    Errors of the database leave :meth:`begin` and :meth:`connect` as
+    :class:`~hokusai_core.errors.JournalUnavailableError` where the role is a journal's, and as the
+    matching :class:`~hokusai_core.errors.BackendError` where it is ``primary``.
+
+    Args:
+        url: ``postgresql+psycopg://...`` or ``sqlite:///...``.
+        settings: ``journal_timeout`` bounds every wait; ``durability`` is for SQLite.
+        role: What the database serves as.
+
+    """
+
+    def __init__(self, url: URL | str, settings: Settings, role: Role = "journal") -> None:
+        self.url = make_url(url)
+        self.role: Role = role
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._settings = settings
+        self._engine = self._create_engine()
+        self._guard = threading.Lock()
+        self._ready = False
+        self._pid = os.getpid()
+        self._inherited: list[Pool] = []
+
+    @property
+    def place(self) -> str:
+        """The database as it is named to people: a path, or an address without credentials."""
+        if self.is_sqlite:
+            return self.url.database or ""
+        return str(self.url.set(username=None, password=None, query={}))
+
+    @contextmanager
+    def begin(self, *, synced: bool = False) -> Iterator[Connection]:
+        """Run a write transaction: committed at the end of the block, rolled back at an exception.
+
+        On SQLite it holds the file's write lock from the beginning.
+
+        Args:
+            synced: On SQLite, let the commit survive the loss of power whatever the durability
+                that is set.
+
+        """
+        synced = synced or self._settings.durability == "machine"
+        with self._transaction(writes=True, synced=synced) as connection:
+            yield connection
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Run a read transaction."""
+        with self._transaction(writes=False, synced=True) as connection:
+            yield connection
+
+    def upgrade(self) -> str:
+        """Bring the tables up to this release; returns the revision that they have now."""
+        self._reset_if_forked()
+        with self._translated():
+            self._prepare_file()
+            revision = upgrade.upgrade_schema(self._engine, self._timeout)
+        self._ready = True
+        return revision
+
+    def reset_after_fork(self) -> bool:
+        """Forget the parent's connections without touching them; says whether there was a pool.
+
+        They are kept unused: closing one would end the parent's session on the server.
+        """
+        inherited = self._ready
+        self._inherited.append(self._engine.pool)
+        self._engine.dispose(close=False)
+        self._guard = threading.Lock()
+        self._pid = os.getpid()
+        return inherited
+
+    def close(self) -> bool:
+        """Close the connections that are not in use. A later call opens new ones."""
+        self._reset_if_forked()
+        self._engine.dispose()
+        return True
+
+    @contextmanager
+    def _transaction(self, *, writes: bool, synced: bool) -> Iterator[Connection]:
+        self._reset_if_forked()
+        self._ensure_ready()
+        committing = False
+        try:
+            engine = self._engine.execution_options(**{WRITES: writes, SYNCED: synced})
+            with engine.connect() as connection, connection.begin():
+                yield connection
+                committing = writes
+        except SQLAlchemyError as cause:
+            self._ready = False
+            raise self._translate(cause, commit_under_way=committing) from cause
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as cause:
+            raise self._translate(cause, commit_under_way=False) from cause
+        except OSError as cause:
+            raise self._unavailable(
+                f"{self.place} cannot be opened: {cause.strerror or type(cause).__name__}. Check "
+                "the folder's permissions and free space, or set HOKUSAI_DATABASE_URL or "
+                "HOKUSAI_DATA_DIR."
+            ) from cause
+
+    def _translate(self, cause: SQLAlchemyError, *, commit_under_way: bool) -> Exception:
+        return translate(cause, place=self.place, role=self.role, commit_under_way=commit_under_way)
+
+    def _unavailable(self, message: str) -> Exception:
+        if self.role == "primary":
+            return UnavailableError(message)
+        return JournalUnavailableError(message)
+
+    def _ensure_ready(self) -> None:
+        if self._ready:
+            return
+        if not self._guard.acquire(timeout=self._timeout):
+            raise self._unavailable(
+                f"{self.place} is still being connected by another thread. Try again."
+            )
+        try:
+            if not self._ready:
+                with self._translated():
+                    self._prepare_file()
+                    obstacle = upgrade.ensure_schema(self._engine, self._timeout)
+                if obstacle:
+                    raise self._unavailable(f"{self.place} {obstacle}")
+                self._ready = True
+        finally:
+            self._guard.release()
+
+    def _prepare_file(self) -> None:
+        if self.is_sqlite:
+            prepare_file(Path(self.url.database or ""))
+
+    def _reset_if_forked(self) -> None:
+        if self._pid != os.getpid():
+            self.reset_after_fork()
+
+    def _create_engine(self) -> Engine:
+        if self.is_sqlite:
+            return create_sqlite_engine(self.url, timeout=self._timeout)
+        from hokusai_backend_sql.postgresql import create_postgresql_engine
+
+        return create_postgresql_engine(self.url, timeout=self._timeout)
+
+    @property
+    def _timeout(self) -> float:
+        return self._settings.journal_timeout

@@ -1,0 +1,1 @@
+"""The steps from each release's tables to the next one's."""

@@ -1,0 +1,19 @@
+"""Run by alembic for each command; the connection comes from the caller."""
+
+from alembic import context
+
+from hokusai_backend_sql.schema import SCHEMA_NAME
+from hokusai_backend_sql.tables import metadata
+from hokusai_backend_sql.upgrade import VERSION_TABLES
+
+connection = context.config.attributes["connection"]
+name = connection.dialect.name
+context.configure(
+    connection=connection,
+    target_metadata=metadata,
+    version_table=VERSION_TABLES[name],
+    version_table_schema=SCHEMA_NAME if name == "postgresql" else None,
+    render_as_batch=name == "sqlite",
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,99 @@
+"""SQLite files that several processes share: WAL, private to the user, never on a network drive."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+
+from hokusai_core.errors import ConfigurationError
+
+SYNCED = "hokusai_synced"
+"""Execution option: whether the transaction's commit survives the loss of power."""
+WRITES = "hokusai_writes"
+"""Execution option: whether the transaction takes the write lock at its beginning."""
+
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "beegfs"}
+    | {"fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone"}
+)
+
+
+def prepare_file(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
+    """Make the folder (mode 0700) and the empty file (mode 0600) where they do not exist.
+
+    Args:
+        path: Absolute path of the database file.
+        mounts: The system's table of mounts.
+
+    Raises:
+        ConfigurationError: The folder is on a network file system, whose locks cannot be trusted.
+        OSError: The folder or file cannot be made.
+
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kind = file_system_of(path.parent.resolve(), mounts)
+    if kind in _NETWORK_FILE_SYSTEMS:
+        raise ConfigurationError(
+            f"The SQLite file {path} is on a network file system ({kind}), where its locks do not "
+            "hold. Set HOKUSAI_DATA_DIR to a local folder, or HOKUSAI_DATABASE_URL to a PostgreSQL "
+            "database."
+        )
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+
+
+def file_system_of(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
+    """Give the type of the file system that holds a folder; "" where the system does not tell."""
+    try:
+        table = mounts.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
+    best, kind = -1, ""
+    for line in table.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 3:  # noqa: PLR2004 - device, mount point, type
+            continue
+        point = Path(fields[1].encode().decode("unicode_escape"))
+        if folder.is_relative_to(point) and len(point.parts) >= best:
+            best, kind = len(point.parts), fields[2]
+    return kind
+
+
+def create_sqlite_engine(url: URL, *, timeout: float) -> Engine:
+    """Make an engine on a SQLite file; connects later, when used.
+
+    Args:
+        url: The file, with the driver pysqlite.
+        timeout: Seconds that the write lock or a free connection may be waited for.
+
+    """
+    engine = create_engine(
+        url,
+        pool_size=4,
+        max_overflow=4,
+        pool_timeout=timeout,
+        hide_parameters=True,
+        connect_args={"timeout": timeout, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions begin below, not where the driver thinks
+        connection.create_function("hokusai_now", 0, time.time)
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        level = "FULL" if options.get(SYNCED, True) else "NORMAL"
+        if options.get(WRITES, True):
+            if connection.info.get("synchronous") != level:
+                connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
+                connection.info["synchronous"] = level
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.exec_driver_sql("BEGIN")
+
+    return engine

@@ -1,0 +1,146 @@
+"""Creates the tables, and upgrades those of an older release.
+
+A new database gets the tables of this release at once; alembic is needed (and imported) only to
+upgrade an older one. A SQLite file upgrades itself, under a file lock. PostgreSQL is shared: an
+older schema is upgraded only by ``hokusai db upgrade``.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.schema import CreateSchema
+
+from hokusai_backend_sql.schema import SCHEMA_NAME, SCHEMA_REVISION
+from hokusai_backend_sql.tables import metadata
+
+VERSION_TABLES = {"postgresql": "alembic_version", "sqlite": "hokusai_alembic_version"}
+"""Where alembic keeps the revision: in our schema, or beside other software's in one file."""
+
+_ADVISORY_LOCK = 0x686F6B75736169  # the bytes of "hokusai"
+
+_ALEMBIC = threading.Lock()
+"""Alembic's migration context is one for the whole process."""
+
+
+def ensure_schema(engine: Engine, timeout: float) -> str:
+    """Create the tables where there are none; bring an older SQLite file up to date.
+
+    Args:
+        engine: The database.
+        timeout: Seconds to wait for another process that does the same.
+
+    Returns:
+        "" where the tables are those of this release, else what is in the way, and what to do.
+
+    """
+    with engine.connect() as connection:
+        revision = schema_revision(connection)
+    is_sqlite = engine.dialect.name == "sqlite"
+    if revision == "" or (is_sqlite and revision in _known_older()):
+        revision = upgrade_schema(engine, timeout, only_empty=not is_sqlite)
+    if revision == SCHEMA_REVISION:
+        return ""
+    if revision in _known_older():
+        return (
+            f"has the tables of an older release (revision {revision}; this one needs "
+            f"{SCHEMA_REVISION}). Run: hokusai db upgrade"
+        )
+    return (
+        f"has the tables of a newer release (revision {revision}; this one knows "
+        f"{SCHEMA_REVISION}). Upgrade hokusai-tracking on this machine."
+    )
+
+
+def upgrade_schema(engine: Engine, timeout: float, *, only_empty: bool = False) -> str:
+    """Bring the tables up to this release, one process at a time.
+
+    Args:
+        engine: The database.
+        timeout: Seconds to wait for another process that does the same.
+        only_empty: Leave tables of an older release as they are.
+
+    Returns:
+        The revision of the tables now.
+
+    """
+    with _one_at_a_time(engine, timeout), engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        revision = schema_revision(connection)
+        if revision == "":
+            _create(connection)
+        elif not only_empty and revision in _known_older():
+            _migrate(connection)
+        return schema_revision(connection)
+
+
+def schema_revision(connection: Connection) -> str:
+    """Give the revision of the tables, "" where there are none."""
+    schema = _schema(connection)
+    name = VERSION_TABLES[connection.dialect.name]
+    if not inspect(connection).has_table(name, schema=schema):
+        return ""
+    qualified = f"{schema}.{name}" if schema else name
+    return connection.scalar(text(f"SELECT version_num FROM {qualified}")) or ""
+
+
+def _create(connection: Connection) -> None:
+    schema = _schema(connection)
+    if schema and not inspect(connection).has_schema(schema):
+        connection.execute(CreateSchema(schema))
+    metadata.create_all(connection, checkfirst=False)
+    name = VERSION_TABLES[connection.dialect.name]
+    qualified = f"{schema}.{name}" if schema else name
+    connection.execute(
+        text(
+            f"CREATE TABLE {qualified} (version_num VARCHAR(32) NOT NULL, "
+            f"CONSTRAINT {name}_pkc PRIMARY KEY (version_num))"
+        )
+    )
+    connection.execute(
+        text(f"INSERT INTO {qualified} (version_num) VALUES (:revision)"),
+        {"revision": SCHEMA_REVISION},
+    )
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command
+
+    from hokusai_backend_sql.migrations.configuration import configuration
+
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+    with _ALEMBIC:
+        command.upgrade(configuration(connection), "head")
+
+
+def _known_older() -> frozenset[str]:
+    """Give the revisions before this release's: they are counted up."""
+    return frozenset(f"{number:04d}" for number in range(1, int(SCHEMA_REVISION)))
+
+
+def _schema(connection: Connection) -> str | None:
+    return SCHEMA_NAME if connection.dialect.name == "postgresql" else None
+
+
+@contextmanager
+def _one_at_a_time(engine: Engine, timeout: float) -> Iterator[None]:
+    """Hold the lock file beside a SQLite database; PostgreSQL has a lock of its own."""
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    path = Path(f"{engine.url.database}.lock")
+    try:
+        with FileLock(path, timeout=timeout, mode=0o600):
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            yield
+    except Timeout as cause:
+        raise TimeoutError(
+            f"{path} is held by another process that upgrades the database"
+        ) from cause
