@@ -24,7 +24,13 @@ from hokusai_core.hookspecs import (
 )
 from hokusai_core.markers import API_VERSION, ENTRY_POINT_GROUP, PROJECT
 from hokusai_core.operations import LogArtifact, Operation
-from hokusai_core.plugins import BackendConfig, BackendPlugin
+from hokusai_core.plugins import BackendConfig, BackendPlugin, Role
+
+_SPECIFICATIONS_OF: dict[Role, tuple[str, ...]] = {
+    "primary": ("tracking", "registry"),
+    "journal": ("journal",),
+    "spool": ("journal",),
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class OpenBackend:
         self.name = plugin.name
         self.implementation = implementation
         self.destination = destination
-        hooks = _bind(plugin, implementation)
+        hooks = _bind(plugin, implementation, _SPECIFICATIONS_OF[role])
         self._hooks = hooks
         self.tracking = cast("TrackingBackend", hooks)
         self.registry = cast("RegistryBackend", hooks)
@@ -97,7 +103,7 @@ def open_backend(backend: str | BackendPlugin, config: BackendConfig) -> OpenBac
             f"Backend {plugin.name!r} failed to import its driver: {cause}. Reinstall it"
             + (f" with: pip install 'hokusai-tracking[{plugin.extra}]'." if plugin.extra else ".")
         ) from cause
-    return OpenBackend(plugin, implementation, destination)
+    return OpenBackend(plugin, implementation, config.role, destination)
 
 
 def find_backend(backend: str | BackendPlugin) -> BackendPlugin:
@@ -180,7 +186,9 @@ class _Hooks:
     """The bound implementations, as attributes with the hooks' names."""
 
 
-def _bind(plugin: BackendPlugin, implementation: object) -> _Hooks:
+def _bind(
+    plugin: BackendPlugin, implementation: object, specifications: tuple[str, ...]
+) -> _Hooks:
     manager = pluggy.PluginManager(PROJECT)
     for specification in SPECIFICATIONS.values():
         manager.add_hookspecs(specification)
@@ -193,10 +201,10 @@ def _bind(plugin: BackendPlugin, implementation: object) -> _Hooks:
             "its hooks in the documentation."
         ) from cause
     hooks = _Hooks()
-    for capability, specification in SPECIFICATIONS.items():
+    for capability in specifications:
         if capability not in plugin.capabilities:
             continue
-        for name, expected in _hooks_of(specification).items():
+        for name, expected in _hooks_of(SPECIFICATIONS[capability]).items():
             implementations = getattr(manager.hook, name).get_hookimpls()
             if len(implementations) != 1:
                 raise BackendBrokenError(

@@ -51,6 +51,7 @@ class BackendPlugin:
             without credentials.
         requires: Top-level modules that must be importable before ``open``.
         extra: The extra of the distribution that brings them.
+        own_journal: Whether the backend is its own journal where the user names no fallback.
         api_version: Version of the hook contracts that the plugin was written for.
 
     """
@@ -61,4 +62,5 @@ class BackendPlugin:
     destination: Callable[[BackendConfig], str]
     requires: tuple[str, ...] = ()
     extra: str = ""
+    own_journal: bool = False
     api_version: tuple[int, int] = field(default=API_VERSION)

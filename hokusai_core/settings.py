@@ -79,8 +79,10 @@ class Settings(BaseSettings):
     """Failed writes in a row that open the circuit."""
     circuit_open_seconds: float = Field(default=1.0, gt=0)
     """How long the circuit stays open at first; it doubles with each failed probe."""
-    circuit_open_max_seconds: float = Field(default=30.0, gt=0)
+    circuit_open_max_seconds: float = Field(default=15.0, gt=0)
     """How long the circuit stays open at most."""
+    sync_threads: int = Field(default=4, ge=1, le=64)
+    """Streams that `hokusai sync` has in flight at once."""
     exit_timeout: float = Field(default=3.0, ge=0)
     """Longest time that the end of the process waits to deliver what is left."""
     retention_seconds: float = Field(default=7 * 24 * 3600.0, ge=0)

@@ -1,0 +1,131 @@
+"""Splitting and joining what goes into one ``log_batch`` request, within MLflow's limits."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from hokusai_core import limits
+from hokusai_core.operations import LogBatch, MetricPoint
+
+_ENVELOPE_BYTES = 4096
+"""Room for the request's own keys and the run id."""
+
+
+@dataclass
+class _Batch:
+    """A request that is being filled."""
+
+    metrics: list[MetricPoint] = field(default_factory=list)
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    size: int = _ENVELOPE_BYTES
+
+    @property
+    def empty(self) -> bool:
+        return not (self.metrics or self.params or self.tags)
+
+    def fits(self, metrics: int, params: int, tags: int, size: int) -> bool:
+        counts = (len(self.metrics) + metrics, len(self.params) + params, len(self.tags) + tags)
+        return (
+            counts[0] <= limits.METRICS_PER_REQUEST
+            and counts[1] <= limits.PARAMS_PER_REQUEST
+            and counts[2] <= limits.TAGS_PER_REQUEST
+            and sum(counts) <= limits.ENTITIES_PER_REQUEST
+            and self.size + size <= limits.REQUEST_BYTES
+        )
+
+    def operation(self, run_id: str) -> LogBatch:
+        return LogBatch(
+            run_id=run_id,
+            metrics=tuple(self.metrics),
+            params=dict(self.params),
+            tags=dict(self.tags),
+        )
+
+
+@dataclass(frozen=True)
+class Coalesced:
+    """One request that carries several queued batches, in their order."""
+
+    operation: LogBatch
+    members: tuple[LogBatch, ...]
+
+
+def split_batch(
+    run_id: str,
+    metrics: Sequence[MetricPoint] = (),
+    params: dict[str, str] | None = None,
+    tags: dict[str, str] | None = None,
+) -> Iterator[LogBatch]:
+    """Give the operations that log all of this, each within the limits of one request."""
+    batch = _Batch()
+    for point in metrics:
+        size = _metric_size(point)
+        if not batch.fits(1, 0, 0, size):
+            yield batch.operation(run_id)
+            batch = _Batch()
+        batch.metrics.append(point)
+        batch.size += size
+    for name, value in (params or {}).items():
+        size = _pair_size(name, value)
+        if not batch.fits(0, 1, 0, size):
+            yield batch.operation(run_id)
+            batch = _Batch()
+        batch.params[name] = value
+        batch.size += size
+    for name, value in (tags or {}).items():
+        size = _pair_size(name, value)
+        if not batch.fits(0, 0, 1, size):
+            yield batch.operation(run_id)
+            batch = _Batch()
+        batch.tags[name] = value
+        batch.size += size
+    if not batch.empty:
+        yield batch.operation(run_id)
+
+
+def coalesce(batches: Sequence[LogBatch]) -> Iterator[Coalesced]:
+    """Join consecutive batches of one run into as few requests as the limits allow.
+
+    Equal params are sent once; another value for a param begins a new request, so that the refusal
+    of one does not look like the refusal of the other; of several values of a tag the last stays.
+    """
+    pending: list[LogBatch] = []
+    joined = _Batch()
+    for batch in batches:
+        size = _batch_size(batch)
+        new_params = [name for name in batch.params if name not in joined.params]
+        new_tags = [name for name in batch.tags if name not in joined.tags]
+        contradicts = any(
+            joined.params.get(name, value) != value for name, value in batch.params.items()
+        )
+        fits = joined.fits(len(batch.metrics), len(new_params), len(new_tags), size)
+        if pending and (contradicts or not fits):
+            yield Coalesced(joined.operation(pending[0].run_id), tuple(pending))
+            pending, joined = [], _Batch()
+        pending.append(batch)
+        joined.metrics.extend(batch.metrics)
+        joined.params.update(batch.params)
+        joined.tags.update(batch.tags)
+        joined.size += size
+    if pending:
+        yield Coalesced(joined.operation(pending[0].run_id), tuple(pending))
+
+
+def _batch_size(batch: LogBatch) -> int:
+    pairs = (*batch.params.items(), *batch.tags.items())
+    return sum(map(_metric_size, batch.metrics)) + sum(
+        _pair_size(name, value) for name, value in pairs
+    )
+
+
+def _metric_size(point: MetricPoint) -> int:
+    return _text_size(point.key) + 120
+
+
+def _pair_size(name: str, value: str) -> int:
+    return _text_size(name) + _text_size(value) + 40
+
+
+def _text_size(text: str) -> int:
+    return len(json.dumps(text))

@@ -1,0 +1,245 @@
+"""Emptying a journal: until nothing is left, or nothing can go on."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hokusai_core.errors import JournalUnavailableError
+from hokusai_core.forwarding import Forwarder
+from hokusai_core.hookspecs import Journal
+from hokusai_core.journal import Backlog
+from hokusai_core.sync import Step, SyncWorker
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.2
+_IDLE_SECONDS = 1.0
+
+
+@dataclass
+class DrainReport:
+    """What a drain came to.
+
+    ``reasons`` names each stream that still waits and why; ``others`` are the waiting operations of
+    other destinations, which were left alone.
+    """
+
+    delivered: int = 0
+    dead: int = 0
+    left: int = 0
+    reasons: dict[str, str] = field(default_factory=dict)
+    others: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of this destination waits any more."""
+        return self.left == 0
+
+
+class Drain:
+    """Runs workers until the backlog of one destination is empty, or no stream can go on.
+
+    Args:
+        journal: What to empty.
+        destination: Whose operations.
+        worker: Makes a worker; each thread has its own.
+        forwarder: Moves the spool into the journal first; None where there is no spool.
+        threads: How many streams are in flight at once.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        destination: str,
+        worker: Callable[[], SyncWorker],
+        forwarder: Forwarder | None,
+        threads: int,
+    ) -> None:
+        self._journal = journal
+        self._destination = destination
+        self._worker = worker
+        self._forwarder = forwarder
+        self._threads = threads
+
+    def run(
+        self,
+        *,
+        wait_seconds: float,
+        stop: threading.Event,
+        on_progress: Callable[[DrainReport, Backlog], None] = lambda report, backlog: None,
+    ) -> DrainReport:
+        """Deliver until nothing is left, nothing can go on within ``wait_seconds``, or ``stop``.
+
+        Args:
+            wait_seconds: How long to wait for entries that fall due later, since the last progress.
+            stop: Ends the drain after the steps in hand.
+            on_progress: Called with the figures about every fifth of a second.
+
+        Raises:
+            JournalUnavailableError: The journal cannot be reached.
+        """
+        report = DrainReport()
+        if self._forwarder:
+            self._forwarder.forward()
+        last_progress = time.monotonic()
+        while not stop.is_set():
+            delivered = self._run_workers(report, stop, on_progress)
+            backlog = self._journal.journal_backlog(self._destination)
+            on_progress(report, backlog)
+            left = self._note(report, backlog)
+            if left == 0:
+                break
+            now = time.monotonic()
+            if delivered:
+                last_progress = now
+                continue
+            due_in = min(
+                (stream.next_attempt_at - backlog.now for stream in backlog.streams),
+                default=_IDLE_SECONDS,
+            )
+            if now + max(due_in, 0.0) > last_progress + wait_seconds:
+                break
+            stop.wait(min(max(due_in, _POLL_SECONDS), _IDLE_SECONDS))
+        return report
+
+    def _note(self, report: DrainReport, backlog: Backlog) -> int:
+        report.left = backlog.by_destination.get(self._destination, 0)
+        report.others = {
+            name: count
+            for name, count in backlog.by_destination.items()
+            if name != self._destination and count
+        }
+        report.reasons = {
+            stream.stream: stream.error
+            or (f"waiting for {stream.waiting_for}" if stream.waiting_for else "not due yet")
+            for stream in backlog.streams
+        }
+        return report.left
+
+    def _run_workers(
+        self,
+        report: DrainReport,
+        stop: threading.Event,
+        on_progress: Callable[[DrainReport, Backlog], None],
+    ) -> int:
+        """Let the threads work until none finds a stream that is due; give what was settled."""
+        lock = threading.Lock()
+        settled = 0
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            nonlocal settled
+            worker = self._worker()
+            try:
+                while not stop.is_set():
+                    step = worker.run_once()
+                    with lock:
+                        report.delivered += step.delivered
+                        report.dead += step.dead
+                        settled += step.delivered + step.dead
+                    if step.kind == "idle" or (step.kind == "held" and not step.stream):
+                        return
+            except BaseException as failure:  # handed to the thread that waits
+                failures.append(failure)
+
+        threads = [
+            threading.Thread(target=work, name=f"hokusai-sync-{number}", daemon=True)
+            for number in range(self._threads)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(_POLL_SECONDS)
+                if thread.is_alive():
+                    on_progress(report, Backlog())
+        if failures:
+            raise failures[0]
+        return settled
+
+
+class BackgroundDrainer:
+    """The thread of this process that delivers what this process queued.
+
+    It starts with the first :meth:`wake`, and ends with the process.
+
+    Args:
+        step: Delivers one stream; called again at once while it makes progress.
+        forward: Moves the spool into the journal; called while the journal answers.
+        waiting: Counts what is left of this destination.
+        on_empty: Called when nothing is left.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[], Step],
+        forward: Callable[[], int],
+        waiting: Callable[[], int],
+        on_empty: Callable[[], None],
+    ) -> None:
+        self._step = step
+        self._forward = forward
+        self._waiting = waiting
+        self._on_empty = on_empty
+        self.reset_after_fork()
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: there is no thread; the next :meth:`wake` starts one."""
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread was started and has not ended."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def wake(self) -> None:
+        """Something was queued: start the thread, or let it look again."""
+        with self._lock:
+            if not self.running and not self._stop.is_set():
+                self._thread = threading.Thread(
+                    target=self._run, name="hokusai-drainer", daemon=True
+                )
+                self._thread.start()
+        self._wake.set()
+
+    def stop(self, timeout: float) -> None:
+        """End the thread after the step in hand; waits at most ``timeout`` seconds."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread:
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            try:
+                pause = self._round()
+            except JournalUnavailableError as failure:
+                logger.debug("The drainer waits for the journal: %s", failure)
+                pause = _IDLE_SECONDS
+            except Exception:
+                logger.exception("The drainer met a defect; what waits is kept, and tried again.")
+                pause = _IDLE_SECONDS
+            if pause is None:
+                self._wake.wait()
+            else:
+                self._stop.wait(min(pause, _IDLE_SECONDS))
+
+    def _round(self) -> float | None:
+        """Deliver what is due. Gives the seconds until the next look; None where nothing is left."""
+        self._forward()
+        while not self._stop.is_set():
+            step = self._step()
+            if step.kind == "idle":
+                if self._waiting():
+                    return _POLL_SECONDS
+                self._on_empty()
+                return None
+            if step.kind == "held" and not step.stream:
+                return max(step.retry_in, 0.01)
+        return None

@@ -1,0 +1,236 @@
+"""Where operations are kept while the primary is away: the journal, and behind it the spool."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import BinaryIO, TypeVar
+
+from hokusai_core.backends import OpenBackend
+from hokusai_core.circuit_breaker import CircuitBreaker
+from hokusai_core.errors import JournalUnavailableError, NotFoundError, NotStoredError
+from hokusai_core.hookspecs import Journal, OpenContent
+from hokusai_core.journal import Backlog, Entry, EntryQuery, QueuedOperation
+from hokusai_core.lazy import Lazy
+from hokusai_core.operations import AnyOperation, LogArtifact
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class FallbackStore:
+    """The journal and the spool as one place.
+
+    Both are opened with the first use. A journal that cannot be reached has a circuit of its own,
+    so that it is not waited for call by call; what it cannot take goes to the spool, and a stream
+    stays on the spool until that is forwarded.
+
+    Args:
+        journal: Opens the journal.
+        spool: Opens the spool; None where the journal is a local file itself.
+        breaker: The journal's circuit.
+        max_artifact_bytes: Largest artifact that may wait.
+    """
+
+    def __init__(
+        self,
+        journal: Callable[[], OpenBackend],
+        spool: Callable[[], OpenBackend] | None,
+        breaker: CircuitBreaker,
+        max_artifact_bytes: int,
+    ) -> None:
+        self._journal = Lazy(journal)
+        self._spool = Lazy(spool) if spool else None
+        self._breaker = breaker
+        self._max_artifact_bytes = max_artifact_bytes
+        self._spooled: set[str] = set()
+
+    @property
+    def journal(self) -> Journal:
+        """The journal, opened."""
+        return self._journal.get().journal
+
+    @property
+    def spool(self) -> Journal | None:
+        """The spool, opened, if this process or an earlier one may have used it."""
+        return self._spool.get().journal if self._spool else None
+
+    def append(
+        self, entry: Entry, open_content: OpenContent | None, cause: BaseException | None
+    ) -> str:
+        """Keep an operation; durable when the call returns.
+
+        Args:
+            entry: What to keep.
+            open_content: The bytes of an artifact.
+            cause: Why the primary did not take it; None where it was not asked.
+
+        Returns:
+            ``journal`` or ``spool``: where it is now.
+
+        Raises:
+            NotStoredError: Neither took it; ``causes`` says why, the primary's reason first.
+        """
+        operation = entry.operation
+        if isinstance(operation, LogArtifact) and operation.size > self._max_artifact_bytes:
+            raise NotStoredError(
+                f"Artifact {operation.path!r} has {operation.size} bytes; while the primary is away "
+                f"at most {self._max_artifact_bytes} may wait in the journal "
+                "(HOKUSAI_MAX_QUEUED_ARTIFACT_BYTES). Log it again when the primary is back.",
+                _present(cause),
+            )
+        failures = list(_present(cause))
+        spool = self.spool
+        if not (spool and self._stays_on_spool(spool, operation.stream)):
+            try:
+                self._ask_journal(lambda journal: journal.journal_append((entry,), open_content))
+                return "journal"
+            except JournalUnavailableError as failure:
+                failures.append(failure)
+        if spool:
+            try:
+                spool.journal_append((entry,), open_content)
+                self._spooled.add(operation.stream)
+                return "spool"
+            except JournalUnavailableError as failure:
+                failures.append(failure)
+        reasons = " ".join(f"({number}) {reason}" for number, reason in enumerate(failures, 1))
+        raise NotStoredError(
+            f"A {operation.kind} operation is kept nowhere: primary, journal and spool all failed. "
+            f"{reasons} Mend one of them (see `hokusai status`) and call again.",
+            tuple(failures),
+        ) from failures[-1]
+
+    def note(self, operation: AnyOperation, destination: str, primary_id: str) -> None:
+        """Remember what the primary has, for look-ups in an outage; a failure is only logged."""
+        try:
+            self._ask_journal(
+                lambda journal: journal.journal_note(operation, destination, primary_id)
+            )
+        except JournalUnavailableError as failure:
+            logger.debug("A %s was not noted in the journal: %s", operation.kind, failure)
+
+    def unsettled(self, streams: tuple[str, ...]) -> int:
+        """Count what waits in these streams.
+
+        Raises:
+            JournalUnavailableError: Where the journal or the spool cannot tell.
+        """
+        count = self._ask_journal(lambda journal: journal.journal_unsettled(streams))
+        spool = self.spool
+        return count + (spool.journal_unsettled(streams) if spool else 0)
+
+    def resolve(self, provisional_ids: tuple[str, ...]) -> dict[str, str]:
+        """Give the primary ids that are known; {} where the journal cannot be reached."""
+        try:
+            return self._ask_journal(lambda journal: journal.journal_resolve(provisional_ids))
+        except JournalUnavailableError:
+            return {}
+
+    def aliases(self, primary_ids: tuple[str, ...]) -> dict[str, str]:
+        """Give the provisional ids of things with these primary ids.
+
+        Raises:
+            JournalUnavailableError: Where the journal cannot tell.
+        """
+        return self._ask_journal(lambda journal: journal.journal_aliases(primary_ids))
+
+    def read(self, query: EntryQuery) -> tuple[QueuedOperation, ...]:
+        """Read entries, the journal's before the spool's; each ``op_id`` once.
+
+        What cannot be reached is left out: a read in an outage gives what there is.
+        """
+        found: dict[str, QueuedOperation] = {}
+        try:
+            for entry in self._ask_journal(lambda journal: journal.journal_read(query)):
+                found[entry.op_id] = entry
+        except JournalUnavailableError as failure:
+            logger.debug("The journal was left out of a read: %s", failure)
+        spool = self.spool
+        if spool:
+            try:
+                for entry in spool.journal_read(query):
+                    found.setdefault(entry.op_id, entry)
+            except JournalUnavailableError as failure:
+                logger.debug("The spool was left out of a read: %s", failure)
+        return tuple(found.values())
+
+    def open_content(self, op_id: str) -> BinaryIO:
+        """Open the bytes of a waiting artifact.
+
+        Raises:
+            NotFoundError: Where neither journal nor spool has them.
+        """
+        for journal in self._places():
+            try:
+                return journal.journal_open_content(op_id)
+            except (NotFoundError, JournalUnavailableError):
+                continue
+        raise NotFoundError(f"The bytes of artifact operation {op_id} are not in the journal.")
+
+    def backlog(self, destination: str) -> tuple[Backlog | None, Backlog | None]:
+        """Give the figures of journal and spool; None where one cannot be reached or is not there."""
+        figures: list[Backlog | None] = []
+        try:
+            figures.append(
+                self._ask_journal(lambda journal: journal.journal_backlog(destination))
+            )
+        except JournalUnavailableError:
+            figures.append(None)
+        spool = self.spool
+        try:
+            figures.append(spool.journal_backlog(destination) if spool else None)
+        except JournalUnavailableError:
+            figures.append(None)
+        return figures[0], figures[1]
+
+    def close(self) -> None:
+        """Close what is open."""
+        for place in (self._journal, self._spool):
+            if place and (backend := place.opened()):
+                backend.journal.journal_close()
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: forget the parent's connections and locks."""
+        self._breaker.reset_after_fork()
+        for place in (self._journal, self._spool):
+            if place:
+                place.reset_after_fork()
+                if backend := place.opened():
+                    backend.journal.journal_reset_after_fork()
+
+    def _places(self) -> Iterable[Journal]:
+        yield self.journal
+        if spool := self.spool:
+            yield spool
+
+    def _stays_on_spool(self, spool: Journal, stream: str) -> bool:
+        if stream not in self._spooled:
+            return False
+        try:
+            if spool.journal_unsettled((stream,)):
+                return True
+        except JournalUnavailableError:
+            return True
+        self._spooled.discard(stream)
+        return False
+
+    def _ask_journal(self, question: Callable[[Journal], T]) -> T:
+        permit = self._breaker.admit()
+        if permit is None:
+            raise JournalUnavailableError(
+                "The journal failed a moment ago, so it was not asked again yet."
+            )
+        try:
+            answer = question(self.journal)
+        except JournalUnavailableError:
+            self._breaker.failed(permit)
+            raise
+        except BaseException:
+            self._breaker.abandoned(permit)
+            raise
+        self._breaker.succeeded(permit)
+        return answer
+
+
+def _present(cause: BaseException | None) -> tuple[BaseException, ...]:
+    return (cause,) if cause else ()

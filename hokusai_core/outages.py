@@ -1,0 +1,69 @@
+"""Tells the user about an outage: once when it begins, once when it is over."""
+
+import logging
+import threading
+import time
+
+logger = logging.getLogger("hokusai")
+
+
+class OutageReporter:
+    """Announces that writes fall back, and that all of them have arrived.
+
+    Args:
+        primary: What is away, as the user knows it (an address without credentials).
+        where: What is kept where, as the user knows it.
+        automatic: Whether this process delivers by itself.
+    """
+
+    def __init__(self, primary: str, where: str, *, automatic: bool) -> None:
+        self._primary = primary
+        self._where = where
+        self._automatic = automatic
+        self._lock = threading.Lock()
+        self._began_at: float | None = None
+        self._queued = 0
+
+    @property
+    def under_way(self) -> bool:
+        """Whether something fell back and the end was not announced yet."""
+        return self._began_at is not None
+
+    def fell_back(self, cause: BaseException | None, place: str) -> None:
+        """Count one queued operation; the first of an outage is announced."""
+        with self._lock:
+            self._queued += 1
+            if self._began_at is not None:
+                return
+            self._began_at = time.time()
+        how = (
+            "They are delivered by themselves when it is back, or by `hokusai sync`."
+            if self._automatic
+            else "Run `hokusai sync` when it is back."
+        )
+        kept = self._where if place == "journal" else "the local spool (the journal is away, too)"
+        logger.warning(
+            "%s does not take writes (%s). Nothing is lost: records are kept in %s. %s",
+            self._primary,
+            cause or "earlier writes are still waiting",
+            kept,
+            how,
+        )
+
+    def over(self) -> None:
+        """Announce that the primary takes writes again and nothing waits, if an outage was told."""
+        with self._lock:
+            if self._began_at is None:
+                return
+            seconds = time.time() - self._began_at
+            queued, self._began_at, self._queued = self._queued, None, 0
+        logger.info(
+            "%s is back after %.0f s. %d operations were queued meanwhile and have been delivered.",
+            self._primary,
+            seconds,
+            queued,
+        )
+
+    def reset_after_fork(self) -> None:
+        """Make the lock anew: in a forked child, the parent's may be held for ever."""
+        self._lock = threading.Lock()

@@ -1,0 +1,260 @@
+"""The way of a write: the primary, else the journal, else the spool."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hokusai_core.backends import OpenBackend
+from hokusai_core.circuit_breaker import CircuitBreaker, Permit
+from hokusai_core.clock import Clock, Deadline
+from hokusai_core.entities import Receipt, SyncState
+from hokusai_core.errors import (
+    AuthenticationError,
+    CircuitOpenError,
+    CredentialsRejectedError,
+    JournalUnavailableError,
+    PermanentError,
+    PermissionDeniedError,
+    TransientError,
+)
+from hokusai_core.fallback import FallbackStore
+from hokusai_core.hookspecs import OpenContent
+from hokusai_core.identifiers import creation_of
+from hokusai_core.ids import IdTranslator
+from hokusai_core.journal import Entry
+from hokusai_core.lazy import Lazy
+from hokusai_core.operations import AnyOperation, LogArtifact, LogBatch, RunOperation
+from hokusai_core.outages import OutageReporter
+from hokusai_core.retry import Retry
+from hokusai_core.settings import Settings
+from hokusai_core.streams import StreamStates
+
+
+@dataclass(frozen=True)
+class WriteResult:
+    """What became of a write.
+
+    ``identifier`` is the id of what a creation made: the primary's where it was delivered, else the
+    provisional one; "" for other writes.
+    """
+
+    state: SyncState
+    identifier: str = ""
+
+
+@dataclass
+class Circuits:
+    """The circuits of one destination: artifact stores fail apart from the tracking server."""
+
+    primary: CircuitBreaker
+    artifacts: CircuitBreaker
+
+    def of(self, operation: AnyOperation) -> CircuitBreaker:
+        """Give the circuit that an operation depends on."""
+        return self.artifacts if isinstance(operation, LogArtifact) else self.primary
+
+
+class Router:
+    """Carries writes to the primary while it is well, and to the journal while it is not.
+
+    Args:
+        primary: The primary backend, opened with the first write.
+        destination: Identity of the primary.
+        fallback: Journal and spool; None where the user wants no fallback.
+        circuits: The primary's circuits.
+        ids: Translates ids.
+        streams: This process's knowledge of streams.
+        reporter: Announces outages.
+        settings: Budgets.
+        clock: Time.
+        on_queued: Called after something was queued: wakes the drainer.
+    """
+
+    def __init__(
+        self,
+        primary: Lazy[OpenBackend],
+        destination: str,
+        fallback: FallbackStore | None,
+        circuits: Circuits,
+        ids: IdTranslator,
+        streams: StreamStates,
+        reporter: OutageReporter,
+        settings: Settings,
+        clock: Clock,
+        on_queued: Callable[[], None],
+    ) -> None:
+        self._primary = primary
+        self._destination = destination
+        self._fallback = fallback
+        self._circuits = circuits
+        self._ids = ids
+        self._streams = streams
+        self._reporter = reporter
+        self._settings = settings
+        self._clock = clock
+        self._on_queued = on_queued
+        self._retry = Retry(settings.attempts, clock, random.Random())
+
+    def write(
+        self, operation: AnyOperation, open_content: OpenContent | None = None
+    ) -> WriteResult:
+        """Carry out an operation, or keep it durably until it can be.
+
+        Args:
+            operation: Validated by the facade.
+            open_content: Opens the bytes of an artifact.
+
+        Raises:
+            PermanentError: The primary refuses it.
+            NotStoredError: Primary, journal and spool all failed.
+            TransientError: The primary is away, and there is no fallback.
+        """
+        operation = self._ids.canonical(operation)
+        commutes = isinstance(operation, LogBatch) and operation.only_metrics
+        if commutes and self._streams.is_direct(operation.stream):
+            return self._write(operation, open_content)
+        with self._streams.holding(operation.stream):
+            return self._write(operation, open_content)
+
+    def note(self, operation: AnyOperation, primary_id: str) -> None:
+        """Let the journal know of a registration that the primary took, for look-ups in an outage."""
+        if self._fallback:
+            self._fallback.note(operation, self._destination, primary_id)
+
+    def _write(self, operation: AnyOperation, open_content: OpenContent | None) -> WriteResult:
+        if self._fallback and self._has_to_queue(operation):
+            return self._queue(self._fallback, operation, open_content, None)
+        sendable = self._sendable(operation)
+        if sendable is None:
+            if self._fallback is None:
+                raise CircuitOpenError(
+                    f"{operation.kind} names {', '.join(operation.references)}, which the primary "
+                    "does not know, and there is no fallback."
+                )
+            return self._queue(self._fallback, operation, open_content, None)
+        circuit = self._circuits.of(operation)
+        permit = circuit.admit()
+        if permit is None:
+            failure = CircuitOpenError(
+                f"{self._destination} failed a moment ago, so it was not asked again yet"
+            )
+            if self._fallback is None:
+                raise failure
+            return self._queue(self._fallback, operation, open_content, failure)
+        try:
+            receipt = self._send(sendable, open_content, circuit, permit)
+        except TransientError as failure:
+            if self._fallback is None:
+                raise
+            return self._queue(self._fallback, operation, open_content, failure)
+        self._delivered(operation, receipt)
+        return WriteResult("delivered", receipt.primary_id)
+
+    def _send(
+        self,
+        operation: AnyOperation,
+        open_content: OpenContent | None,
+        circuit: CircuitBreaker,
+        permit: Permit,
+    ) -> Receipt:
+        settings = self._settings
+        seconds = (
+            settings.artifact_idle_timeout
+            if isinstance(operation, LogArtifact)
+            else settings.write_timeout
+        )
+        deadline = Deadline(seconds, self._clock)
+        try:
+            receipt = self._retry.call(
+                lambda: self._primary.get().write(operation, deadline, open_content),
+                deadline,
+                repeatable=not type(operation).searchable,
+            )
+        except (AuthenticationError, PermissionDeniedError) as failure:
+            circuit.succeeded(permit)
+            if self._streams.any_queued:
+                raise CredentialsRejectedError(str(failure)) from failure
+            raise
+        except PermanentError:
+            circuit.succeeded(permit)
+            raise
+        except TransientError:
+            circuit.failed(permit)
+            raise
+        except BaseException:
+            circuit.abandoned(permit)
+            raise
+        circuit.succeeded(permit)
+        return receipt
+
+    def _delivered(self, operation: AnyOperation, receipt: Receipt) -> None:
+        self._streams.meet(operation.stream)
+        if operation.creates and receipt.primary_id:
+            for prefix in ("run", "artifacts"):
+                self._streams.meet(f"{prefix}/{receipt.primary_id}")
+        if self._reporter.under_way and not self._settings.auto_sync:
+            self._reporter.over()
+
+    def _queue(
+        self,
+        fallback: FallbackStore,
+        operation: AnyOperation,
+        open_content: OpenContent | None,
+        failure: TransientError | None,
+    ) -> WriteResult:
+        maybe_applied = failure is not None and failure.maybe_applied
+        waits = maybe_applied and type(operation).searchable
+        entry = Entry(
+            operation=operation,
+            destination=self._destination,
+            maybe_applied=maybe_applied,
+            not_before=self._settings.late_effect_seconds if waits else 0.0,
+            error=str(failure) if failure else "",
+        )
+        place = fallback.append(entry, open_content, failure)
+        self._streams.set_queued(operation.stream)
+        self._reporter.fell_back(failure, place)
+        self._on_queued()
+        return WriteResult("pending", operation.provisional_id or "")
+
+    def _has_to_queue(self, operation: AnyOperation) -> bool:
+        """Whether an earlier write of the stream, or of a lane it waits for, is still unsettled."""
+        streams = (operation.stream, *operation.lanes)
+        try:
+            if not self._streams.known(operation.stream) and operation.creates is None:
+                streams = self._meet(operation, streams)
+            elif not any(self._streams.is_queued(stream) for stream in streams):
+                return False
+            if self._circuits.of(operation).seconds_until_probe() > 0:
+                return any(self._streams.is_queued(stream) for stream in streams)
+            if self._fallback and self._fallback.unsettled(streams):
+                self._streams.set_queued(operation.stream)
+                return True
+        except JournalUnavailableError:
+            self._streams.set_queued(operation.stream)
+            return True
+        for stream in streams:
+            self._streams.set_direct(stream)
+        return False
+
+    def _meet(self, operation: AnyOperation, streams: tuple[str, ...]) -> tuple[str, ...]:
+        """Learn the other id of a run that this process did not create; give all its streams."""
+        if not isinstance(operation, RunOperation):
+            return streams
+        names = [operation.run_id]
+        if creation_of(operation.run_id) is None:
+            self._ids.meet(operation.run_id)
+            if provisional := self._ids.provisional_id(operation.run_id):
+                names.append(provisional)
+        lanes = tuple(f"{prefix}/{name}" for name in names for prefix in ("run", "artifacts"))
+        return tuple(dict.fromkeys((*streams, *lanes)))
+
+    def _sendable(self, operation: AnyOperation) -> AnyOperation | None:
+        sendable = self._ids.sendable(operation)
+        if sendable is not None or self._circuits.primary.seconds_until_probe() > 0:
+            return sendable
+        deadline = Deadline(self._settings.write_timeout, self._clock)
+        for identifier in operation.references:
+            if self._ids.primary_id(identifier) is None:
+                self._ids.search(identifier, self._primary.get(), deadline)
+        return self._ids.sendable(operation)

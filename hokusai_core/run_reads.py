@@ -1,0 +1,264 @@
+"""Reads of runs: the primary's answer with what waits laid over it, or what is known without it."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from hokusai_core.entities import FileInfo, Metric, Run
+from hokusai_core.errors import NotFoundError, TransientError
+from hokusai_core.journal import QueuedOperation
+from hokusai_core.operations import ArtifactOwner, CreateExperiment, LogArtifact
+from hokusai_core.overlay import (
+    merge_metric_history,
+    merge_runs,
+    overlay_artifacts,
+    overlay_run,
+    waiting_runs,
+)
+from hokusai_core.queries import RunQuery
+from hokusai_core.reading import KEPT, WAITING, Sources, any_waiting, operations_of
+
+_RUN_KINDS = ("create_run", "log_batch", "update_run")
+
+
+class RunReader:
+    """Answers questions about runs.
+
+    Args:
+        sources: Primary and journal.
+        known: Gives what this process's handle knows of a run that began in health, else None.
+    """
+
+    def __init__(self, sources: Sources, known: Callable[[frozenset[str]], Run | None]) -> None:
+        self._sources = sources
+        self._known = known
+
+    def get_run(self, run_id: str) -> Run:
+        """Get a run under the primary's id where that is known.
+
+        Raises:
+            NotFoundError: Nobody knows it.
+            TransientError: The primary is away, and nothing is known without it.
+        """
+        primary_id, ids = self._sources.names(run_id)
+        streams = tuple(f"run/{name}" for name in ids)
+        entries = self._sources.entries(streams=streams)
+        base: Run | None = None
+        failure: Exception | None = None
+        if primary_id:
+            try:
+                base = self._sources.ask(
+                    lambda backend: backend.tracking.tracking_get_run(
+                        primary_id, self._sources.deadline()
+                    )
+                )
+            except (TransientError, NotFoundError) as reason:
+                failure = reason
+        if base is None:
+            entries = self._sources.entries(streams=streams, states=KEPT)
+            base = self._known(ids)
+        if base is None and not entries:
+            raise failure or NotFoundError(f"Run {run_id} is neither on the primary nor waiting.")
+        run = overlay_run(base, operations_of(entries), ids)
+        changes: dict[str, object] = {
+            "sync_state": self._sync_state(entries, ids),
+        }
+        if failure is not None or primary_id is None:
+            changes["source"] = "fallback"
+        return run.model_copy(update=changes)
+
+    def _sync_state(self, entries: tuple[QueuedOperation, ...], ids: frozenset[str]) -> str:
+        if any_waiting(entries):
+            return "pending"
+        lanes = tuple(f"artifacts/{name}" for name in ids)
+        if self._sources.entries(streams=lanes):
+            return "pending"
+        created_dead = any(
+            entry.state == "dead" and entry.kind == "create_run" for entry in entries
+        )
+        return "dead" if created_dead else "delivered"
+
+    def search_runs(self, query: RunQuery, experiment_name: str = "") -> tuple[Run, ...]:
+        """Search runs, with those that wait; at most ``query.max_results``.
+
+        Args:
+            query: Its ``experiment_ids`` are the primary's where they are known.
+            experiment_name: Adds the runs that wait for an experiment of this name.
+
+        Raises:
+            UnsupportedFilterError: The filter is outside the documented subset, and something
+                waits or the primary is away.
+            TransientError: The primary is away, and there is no journal to answer from.
+        """
+        failure: TransientError | None = None
+        try:
+            found = self._primary_runs(query) if query.experiment_ids else ()
+        except TransientError as reason:
+            if self._sources.fallback is None:
+                raise
+            failure, found = reason, ()
+        entries = self._sources.entries(
+            kinds=(*_RUN_KINDS, "create_experiment"), states=KEPT if failure else WAITING
+        )
+        if not entries:
+            return found
+        operations = operations_of(entries)
+        wanted = set(query.experiment_ids) | {
+            operation.provisional_id or ""
+            for operation in operations
+            if isinstance(operation, CreateExperiment) and operation.name == experiment_name
+        }
+        merging = query.model_copy(update={"experiment_ids": tuple(wanted)})
+        overlaid = [self._overlaid(run, entries) for run in found]
+        waiting = [
+            run.model_copy(update={"sync_state": self._state_of(run, entries)})
+            for run in waiting_runs(operations)
+        ]
+        return merge_runs(overlaid, waiting, merging)
+
+    def _overlaid(self, run: Run, entries: tuple[QueuedOperation, ...]) -> Run:
+        provisional = self._sources.ids.provisional_id(run.info.run_id)
+        ids = frozenset(filter(None, (run.info.run_id, provisional)))
+        streams = {f"run/{name}" for name in ids}
+        own = [entry for entry in entries if entry.stream in streams]
+        return overlay_run(run, operations_of(own), ids) if own else run
+
+    def _state_of(self, run: Run, entries: tuple[QueuedOperation, ...]) -> str:
+        own = [entry for entry in entries if entry.stream == f"run/{run.info.run_id}"]
+        return "pending" if any_waiting(own) else "delivered"
+
+    def _primary_runs(self, query: RunQuery) -> tuple[Run, ...]:
+        found: list[Run] = []
+        page_query = query
+        deadline = self._sources.deadline()
+        while True:
+            page = self._sources.ask(
+                lambda backend: backend.tracking.tracking_search_runs(
+                    page_query,  # noqa: B023 - called at once
+                    deadline,
+                )
+            )
+            found.extend(page.items)
+            if not page.next_page_token or len(found) >= query.max_results:
+                return tuple(found[: query.max_results])
+            page_query = query.model_copy(update={"page_token": page.next_page_token})
+
+    def metric_history(self, run_id: str, key: str) -> tuple[Metric, ...]:
+        """Get every known point of a metric, in the order of time.
+
+        Raises:
+            TransientError: The primary is away, and nothing of the run waits.
+        """
+        primary_id, ids = self._sources.names(run_id)
+        streams = tuple(f"run/{name}" for name in ids)
+        points: tuple[Metric, ...] = ()
+        states = WAITING
+        failure: TransientError | None = None
+        if primary_id:
+            try:
+                points = self._sources.ask(
+                    lambda backend: backend.tracking.tracking_get_metric_history(
+                        primary_id, key, self._sources.deadline()
+                    )
+                )
+            except TransientError as reason:
+                failure, states = reason, KEPT
+        entries = self._sources.entries(streams=streams, kinds=("log_batch",), states=states)
+        if failure and not entries:
+            raise failure
+        return merge_metric_history(points, operations_of(entries), key)
+
+    def list_artifacts(self, owner: ArtifactOwner, run_id: str, path: str) -> tuple[FileInfo, ...]:
+        """List a folder of a run's or a logged model's artifacts, with those that wait.
+
+        Raises:
+            TransientError: The primary is away, and no file waits.
+        """
+        primary_id, _ = self._sources.names(owner.id)
+        waiting = operations_of(self._waiting_files(owner, run_id))
+        found: tuple[FileInfo, ...] = ()
+        if primary_id:
+            known = owner.model_copy(update={"id": primary_id})
+            try:
+                found = self._sources.ask(
+                    lambda backend: backend.tracking.tracking_list_artifacts(
+                        known, path, self._sources.deadline()
+                    )
+                )
+            except TransientError:
+                if not waiting:
+                    raise
+        return overlay_artifacts(found, waiting, path)
+
+    def download_artifacts(
+        self, owner: ArtifactOwner, run_id: str, path: str, destination: Path
+    ) -> Path:
+        """Download a file, or a folder with all it holds ("" is everything).
+
+        Returns:
+            The file or folder under ``destination`` that was written.
+
+        Raises:
+            NotFoundError: There is no such artifact.
+            TransientError: The primary is away, and has what was asked for.
+        """
+        waiting = {
+            entry.operation.path: entry
+            for entry in self._waiting_files(owner, run_id)
+            if isinstance(entry.operation, LogArtifact)
+        }
+        files = self._files_below(owner, run_id, path)
+        if not files:
+            files = [path]
+        for file in files:
+            target = destination / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if file in waiting:
+                self._copy_waiting(waiting[file], target)
+            else:
+                self._download(owner, file, target)
+        return destination / path if path else destination
+
+    def _files_below(self, owner: ArtifactOwner, run_id: str, path: str) -> list[str]:
+        files: list[str] = []
+        for entry in self.list_artifacts(owner, run_id, path):
+            if entry.path == path:
+                return [path]
+            files.extend(
+                self._files_below(owner, run_id, entry.path) if entry.is_dir else [entry.path]
+            )
+        return files
+
+    def _waiting_files(self, owner: ArtifactOwner, run_id: str) -> tuple[QueuedOperation, ...]:
+        _, runs = self._sources.names(run_id)
+        _, owners = self._sources.names(owner.id)
+        streams = tuple(f"artifacts/{name}" for name in runs)
+        entries = self._sources.entries(streams=streams, kinds=("log_artifact",))
+        return tuple(
+            entry
+            for entry in entries
+            if isinstance(entry.operation, LogArtifact)
+            and entry.operation.owner.kind == owner.kind
+            and entry.operation.owner.id in owners
+        )
+
+    def _copy_waiting(self, entry: QueuedOperation, target: Path) -> None:
+        if self._sources.fallback is None:
+            raise NotFoundError(f"The bytes of {target.name} are not in a journal.")
+        with self._sources.fallback.open_content(entry.op_id) as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+
+    def _download(self, owner: ArtifactOwner, path: str, target: Path) -> None:
+        primary_id, _ = self._sources.names(owner.id)
+        if primary_id is None:
+            raise NotFoundError(f"There is no artifact {path!r} of {owner.kind} {owner.id}.")
+        known = owner.model_copy(update={"id": primary_id})
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            partial = Path(folder) / "download"
+            self._sources.ask(
+                lambda backend: backend.tracking.tracking_download_artifact(
+                    known, path, partial, self._sources.idle_deadline()
+                )
+            )
+            partial.replace(target)

@@ -1,0 +1,346 @@
+"""All that stands behind managers and registries of one destination: backends, router, readers."""
+
+import atexit
+import logging
+import os
+import random
+import socket
+import threading
+import time
+import weakref
+from dataclasses import dataclass
+
+from hokusai_core.backends import OpenBackend, find_backend, open_backend
+from hokusai_core.circuit_breaker import CircuitBreaker
+from hokusai_core.clock import Clock, SystemClock
+from hokusai_core.draining import BackgroundDrainer, Drain
+from hokusai_core.entities import Run
+from hokusai_core.errors import (
+    BackendNotInstalledError,
+    ConfigurationError,
+    JournalUnavailableError,
+)
+from hokusai_core.fallback import FallbackStore
+from hokusai_core.forwarding import Forwarder
+from hokusai_core.ids import IdTranslator
+from hokusai_core.lazy import Lazy
+from hokusai_core.outages import OutageReporter
+from hokusai_core.plugins import BackendConfig, BackendPlugin, Role
+from hokusai_core.reading import Sources
+from hokusai_core.registry_reads import RegistryReader
+from hokusai_core.resolution import BackendSelection
+from hokusai_core.router import Circuits, Router
+from hokusai_core.run_reads import RunReader
+from hokusai_core.snapshots import RunSnapshots
+from hokusai_core.streams import StreamStates
+from hokusai_core.sync import Step, SyncWorker
+
+logger = logging.getLogger("hokusai")
+
+NO_FALLBACK = "none"
+"""The value of ``HOKUSAI_FALLBACK`` that turns the fallback off."""
+DEFAULT_FALLBACK = "sql"
+"""The fallback where the user names none and the primary is not its own journal."""
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What two runtimes must have in common to be one."""
+
+    selection: BackendSelection
+    destination: str
+
+
+class Runtime:
+    """The machinery of one destination in one process.
+
+    Managers and registries with the same backends and settings share one, so that what one of them
+    queues is known to the other. Making one does no I/O.
+
+    Args:
+        selection: Which backends.
+        destination: Identity of the primary.
+        plugin: The primary's manifest.
+        clock: Time.
+    """
+
+    def __init__(
+        self, selection: BackendSelection, destination: str, plugin: BackendPlugin, clock: Clock
+    ) -> None:
+        settings = selection.settings
+        self.selection = selection
+        self.settings = settings
+        self.destination = destination
+        self.clock = clock
+        self._plugin = plugin
+        self._journal_plugin = _journal_plugin(selection, plugin)
+        self.primary = Lazy(lambda: open_backend(plugin, self._config("primary")))
+        self.circuits = Circuits(
+            primary=self._breaker(settings.write_timeout),
+            artifacts=self._breaker(settings.artifact_idle_timeout),
+        )
+        self.fallback = self._fallback()
+        self.ids = IdTranslator(self.fallback)
+        self.streams = StreamStates()
+        self.snapshots = RunSnapshots()
+        self.reporter = OutageReporter(
+            f"Backend {plugin.name} at {destination}",
+            self._journal_description(),
+            automatic=settings.auto_sync,
+        )
+        self.drainer = BackgroundDrainer(
+            step=self._drainer_step,
+            forward=self._forward,
+            waiting=self._waiting,
+            on_empty=self.reporter.over,
+        )
+        self.router = Router(
+            self.primary,
+            destination,
+            self.fallback,
+            self.circuits,
+            self.ids,
+            self.streams,
+            self.reporter,
+            settings,
+            clock,
+            on_queued=self.drainer.wake if settings.auto_sync else lambda: None,
+        )
+        sources = Sources(
+            self.primary,
+            destination,
+            self.fallback,
+            self.circuits.primary,
+            self.ids,
+            settings,
+            clock,
+        )
+        self.runs = RunReader(sources, self._known_run)
+        self.registry = RegistryReader(sources)
+        self._worker: SyncWorker | None = None
+        _register_process_hooks(self)
+
+    @classmethod
+    def shared(cls, selection: BackendSelection) -> "Runtime":
+        """Give the process's runtime for a selection, made if need be.
+
+        Raises:
+            ConfigurationError: A backend is unknown, not installed or broken.
+        """
+        plugin = find_backend(selection.plugin or selection.backend)
+        destination = plugin.destination(_backend_config(selection, "primary"))
+        key = _Key(selection.model_copy(update={"plugin": None}), destination)
+        with _RUNTIMES_LOCK:
+            runtime = _RUNTIMES.get(key)
+            if runtime is None:
+                runtime = cls(selection, destination, plugin, SystemClock())
+                _RUNTIMES[key] = runtime
+            return runtime
+
+    def can(self, capability: str) -> bool:
+        """Say whether the primary declares a capability."""
+        return capability in self._plugin.capabilities
+
+    def drain(self) -> Drain:
+        """Make a drain of this destination's backlog.
+
+        Raises:
+            ConfigurationError: There is no fallback, so nothing can wait.
+        """
+        if self.fallback is None:
+            raise ConfigurationError("There is no fallback (HOKUSAI_FALLBACK=none): nothing waits.")
+        spool = self.fallback.spool
+        journal = self.fallback.journal
+        forwarder = self._forwarder() if spool else None
+        return Drain(
+            journal,
+            self.destination,
+            lambda: self._new_worker("sync"),
+            forwarder,
+            self.settings.sync_threads,
+        )
+
+    def close(self, timeout: float) -> int:
+        """Stop the drainer after trying for ``timeout`` seconds to deliver the rest.
+
+        Returns:
+            How many operations are left, of this destination; 0 where nobody can tell.
+        """
+        left = 0
+        if self.drainer.running:
+            until = time.monotonic() + timeout
+            while (left := self._waiting_or_zero()) and time.monotonic() < until:
+                self.drainer.wake()
+                time.sleep(0.02)
+            self.drainer.stop(timeout=max(0.1, until - time.monotonic()))
+            left = self._waiting_or_zero()
+        return left
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: no thread of the parent, none of its locks and connections."""
+        self.primary.reset_after_fork()
+        self.primary.forget()
+        self.circuits.primary.reset_after_fork()
+        self.circuits.artifacts.reset_after_fork()
+        if self.fallback:
+            self.fallback.reset_after_fork()
+        self.streams.reset_after_fork()
+        self.reporter.reset_after_fork()
+        self.drainer.reset_after_fork()
+        self._worker = None
+
+    def _known_run(self, ids: frozenset[str]) -> Run | None:
+        return self.snapshots.find(ids)
+
+    def _config(self, role: Role) -> BackendConfig:
+        return _backend_config(self.selection, role)
+
+    def _breaker(self, probe_seconds: float) -> CircuitBreaker:
+        settings = self.settings
+        return CircuitBreaker(
+            failures=settings.circuit_failures,
+            open_seconds=settings.circuit_open_seconds,
+            open_max_seconds=settings.circuit_open_max_seconds,
+            probe_seconds=probe_seconds * 2,
+            clock=self.clock,
+            random_source=random.Random(),
+        )
+
+    def _fallback(self) -> FallbackStore | None:
+        plugin = self._journal_plugin
+        if plugin is None:
+            return None
+        shared = not plugin.own_journal and _is_shared(self._config("journal"))
+        return FallbackStore(
+            lambda: open_backend(plugin, self._config("journal")),
+            (lambda: open_backend(plugin, self._config("spool"))) if shared else None,
+            self._breaker(self.settings.journal_timeout),
+            self.settings.max_queued_artifact_bytes,
+        )
+
+    def _journal_description(self) -> str:
+        if self._journal_plugin is None:
+            return "nothing"
+        return f"the journal {self._journal_plugin.destination(self._config('journal'))}"
+
+    def _forwarder(self) -> Forwarder | None:
+        if self.fallback is None or self.fallback.spool is None:
+            return None
+        return Forwarder(
+            self.fallback.spool,
+            self.fallback.journal,
+            self.destination,
+            self.settings,
+            _worker_name("forward"),
+            self.clock,
+        )
+
+    def _forward(self) -> int:
+        forwarder = self._forwarder()
+        return forwarder.forward() if forwarder else 0
+
+    def _new_worker(self, purpose: str) -> SyncWorker:
+        if self.fallback is None:
+            raise ConfigurationError("There is no fallback (HOKUSAI_FALLBACK=none): nothing waits.")
+        return SyncWorker(
+            self.fallback.journal,
+            self.primary.get(),
+            self.circuits,
+            self.settings,
+            _worker_name(purpose),
+            self.clock,
+        )
+
+    def _drainer_step(self) -> Step:
+        if self._worker is None:
+            self._worker = self._new_worker("drainer")
+        return self._worker.run_once()
+
+    def _waiting(self) -> int:
+        if self.fallback is None:
+            return 0
+        journal, spool = self.fallback.backlog(self.destination)
+        if journal is None:
+            raise JournalUnavailableError("The journal does not tell what is left.")
+        return sum(
+            figures.by_destination.get(self.destination, 0) for figures in (journal, spool) if figures
+        )
+
+    def _waiting_or_zero(self) -> int:
+        try:
+            return self._waiting()
+        except JournalUnavailableError:
+            return 0
+
+
+_RUNTIMES: "weakref.WeakValueDictionary[_Key, Runtime]" = weakref.WeakValueDictionary()
+_RUNTIMES_LOCK = threading.Lock()
+
+
+def _backend_config(selection: BackendSelection, role: Role) -> BackendConfig:
+    settings = selection.settings
+    return BackendConfig(
+        settings=settings,
+        role=role,
+        tracking_uri=selection.tracking_uri,
+        registry_uri=selection.registry_uri,
+        api_key=settings.api_key.get_secret_value() if settings.api_key else "",
+        data_dir=settings.data_dir,
+    )
+
+
+def _journal_plugin(selection: BackendSelection, primary: BackendPlugin) -> BackendPlugin | None:
+    """Choose the fallback's plugin; None for no fallback."""
+    if selection.fallback == NO_FALLBACK:
+        return None
+    if not selection.fallback and primary.own_journal:
+        return primary
+    try:
+        plugin = find_backend(selection.fallback or DEFAULT_FALLBACK)
+    except BackendNotInstalledError as missing:
+        if selection.fallback_asked:
+            raise
+        logger.warning("There is no fallback, so an outage will raise errors: %s", missing)
+        return None
+    if "journal" not in plugin.capabilities:
+        raise ConfigurationError(
+            f"Backend {plugin.name!r} has no journal, so it cannot be the fallback "
+            "(HOKUSAI_FALLBACK). Choose sql, or none."
+        )
+    return plugin
+
+
+def _is_shared(config: BackendConfig) -> bool:
+    """Whether the journal is a server's database, behind which a local spool makes sense."""
+    url = config.settings.database_url
+    return url is not None and not url.get_secret_value().startswith("sqlite")
+
+
+def _worker_name(purpose: str) -> str:
+    return f"{purpose}@{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
+
+
+def _register_process_hooks(runtime: Runtime) -> None:
+    """Let the runtime know of a fork, and of the end of the process, without keeping it alive."""
+    reference = weakref.ref(runtime)
+
+    def after_fork() -> None:
+        if (living := reference()) is not None:
+            living.reset_after_fork()
+
+    def at_exit() -> None:
+        living = reference()
+        if living is None:
+            return
+        left = living.close(living.settings.exit_timeout)
+        if left:
+            logger.warning(
+                "%d operations for %s are still waiting, safe in the journal. Send them with "
+                "`hokusai sync`, or with the next job that uses this journal.",
+                left,
+                living.destination,
+            )
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=after_fork)
+    atexit.register(at_exit)

@@ -1,0 +1,61 @@
+"""What this process knows of each stream: whether its writes go to the primary or to the journal."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class StreamStates:
+    """Remembers for each stream whether it is queued, and holds one lock for each.
+
+    A stream is unknown until this process created it or asked the journal about it.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._locks: dict[str, threading.RLock] = {}
+        self._queued: dict[str, bool] = {}
+        self._ever_queued = False
+
+    @contextmanager
+    def holding(self, stream: str) -> Iterator[None]:
+        """Hold the stream's lock, so that no write of this process overtakes another."""
+        with self._guard:
+            lock = self._locks.setdefault(stream, threading.RLock())
+        with lock:
+            yield
+
+    @property
+    def any_queued(self) -> bool:
+        """Whether this process ever queued anything."""
+        return self._ever_queued
+
+    def known(self, stream: str) -> bool:
+        """Whether this process knows the stream's state."""
+        return stream in self._queued
+
+    def is_queued(self, stream: str) -> bool:
+        """Whether writes of the stream go to the journal."""
+        return self._queued.get(stream, False)
+
+    def is_direct(self, stream: str) -> bool:
+        """Whether writes of the stream are known to go to the primary."""
+        return self._queued.get(stream) is False
+
+    def meet(self, stream: str) -> None:
+        """Let an unknown stream be direct; one that is queued stays so."""
+        self._queued.setdefault(stream, False)
+
+    def set_queued(self, stream: str) -> None:
+        """From now on, writes of the stream go to the journal."""
+        self._queued[stream] = True
+        self._ever_queued = True
+
+    def set_direct(self, stream: str) -> None:
+        """From now on, writes of the stream go to the primary."""
+        self._queued[stream] = False
+
+    def reset_after_fork(self) -> None:
+        """Make the locks anew: in a forked child, the parent's may be held for ever."""
+        self._guard = threading.Lock()
+        self._locks = {}

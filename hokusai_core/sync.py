@@ -1,0 +1,405 @@
+"""Delivery of what waits in a journal: claim, send, settle.
+
+At-least-once delivery plus effects that can be repeated safely makes exactly once:
+
+* A claim is a lease on one stream with a fence; no transaction is open while the primary is called.
+* Before each send the worker looks whether its lease still has room for the request.
+* A creation that may have been applied by an earlier attempt is searched by its ``op_id`` first, and
+  adopted if it is there. All other operations are harmless to repeat in order.
+* Every settle carries the fence; the id mapping is written in the same transaction.
+"""
+
+import contextlib
+import hashlib
+import io
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO, Literal, cast
+
+from hokusai_core.backends import OpenBackend
+from hokusai_core.batching import coalesce
+from hokusai_core.circuit_breaker import CircuitBreaker
+from hokusai_core.clock import Clock, Deadline
+from hokusai_core.entities import Receipt
+from hokusai_core.errors import (
+    BackendError,
+    JournalUnavailableError,
+    LeaseLostError,
+    PermanentError,
+    TransientError,
+)
+from hokusai_core.hookspecs import Journal, OpenContent
+from hokusai_core.identifiers import IdKind, creation_of, rename_ids
+from hokusai_core.journal import Claim, ClaimRequest, QueuedOperation, Release, Settlement
+from hokusai_core.operations import (
+    AnyOperation,
+    CreateLoggedModel,
+    CreateModelVersion,
+    CreateRun,
+    LogArtifact,
+    LogBatch,
+)
+from hokusai_core.retry import full_jitter
+from hokusai_core.router import Circuits
+from hokusai_core.settings import Settings
+from hokusai_core.watched import watched
+
+logger = logging.getLogger(__name__)
+
+_BACKOFF_BASE_SECONDS = 1.0
+_BACKOFF_CAP_SECONDS = 60.0
+_REFERENCE_SECONDS = 5.0
+
+
+@dataclass
+class Step:
+    """What one claim came to.
+
+    ``kind`` is ``idle`` where no stream was due, ``progress`` where something was settled, and
+    ``held`` where the stream could not go on: ``error`` says why, ``retry_in`` when it may.
+    """
+
+    kind: Literal["idle", "progress", "held"]
+    stream: str = ""
+    delivered: int = 0
+    dead: int = 0
+    error: str = ""
+    retry_in: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    """What is sent in one request: one operation, or several batches joined."""
+
+    operation: AnyOperation
+    members: tuple[QueuedOperation, ...]
+
+
+class _Held(Exception):  # noqa: N818 - ends the work on a claim, and is no error
+    """The stream cannot go on now."""
+
+    def __init__(self, release: Release) -> None:
+        super().__init__(release.error or release.waiting_for)
+        self.release = release
+
+
+@dataclass
+class _Progress:
+    """How far the work on one claim is."""
+
+    claim: Claim
+    renewed_at: float
+    left: list[QueuedOperation]
+    step: Step = field(default_factory=lambda: Step("progress"))
+
+
+class SyncWorker:
+    """Delivers one stream after another from a journal to a primary.
+
+    Any number of workers, in any number of processes and on any number of machines, may work on one
+    journal at once.
+
+    Args:
+        journal: Where operations wait.
+        primary: Where they go.
+        circuits: The primary's circuits, shared with this process's router.
+        settings: Budgets.
+        name: Names the worker in listings.
+        clock: Time; goes on while the machine is suspended.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        primary: OpenBackend,
+        circuits: Circuits,
+        settings: Settings,
+        name: str,
+        clock: Clock,
+    ) -> None:
+        self._journal = journal
+        self._primary = primary
+        self._circuits = circuits
+        self._settings = settings
+        self._name = name
+        self._clock = clock
+        self._random = random.Random()
+        self._ids: dict[str, str] = {}
+
+    def run_once(self) -> Step:
+        """Claim the stream that is due first, and deliver what it allows.
+
+        Raises:
+            JournalUnavailableError: The journal cannot be reached.
+        """
+        wait = self._circuits.primary.seconds_until_probe()
+        if wait > 0:
+            return Step("held", error="the primary failed a moment ago", retry_in=wait)
+        started = self._clock.monotonic()
+        claims = self._journal.journal_claim(
+            ClaimRequest(
+                destination=self._primary.destination,
+                worker=self._name,
+                lease_seconds=self._settings.lease_seconds,
+                late_effect_seconds=self._settings.late_effect_seconds,
+            )
+        )
+        if not claims:
+            return Step("idle")
+        progress = _Progress(claims[0], started, list(claims[0].operations))
+        progress.step.stream = claims[0].stream
+        try:
+            return self._deliver(progress)
+        except LeaseLostError as lost:
+            logger.warning(
+                "The claim on %s ran out before it was settled; another worker goes on with it.",
+                progress.claim.stream,
+            )
+            return Step("held", progress.claim.stream, error=str(lost))
+
+    def _deliver(self, progress: _Progress) -> Step:
+        step = progress.step
+        release = Release()
+        try:
+            for parcel in self._parcels(progress):
+                self._carry(parcel, progress)
+        except _Held as held:
+            untouched = {entry.op_id for entry in progress.left}
+            untouched -= set(held.release.attempted)
+            untouched |= set(held.release.untouched)
+            release = held.release.model_copy(update={"untouched": tuple(untouched)})
+            step.error = release.error or f"waiting for {release.waiting_for}"
+            step.retry_in = release.retry_in
+            if not step.delivered and not step.dead:
+                step.kind = "held"
+        except BaseException as interruption:
+            # Ctrl-C, or a defect: what was being sent stays marked as possibly applied.
+            with contextlib.suppress(LeaseLostError, JournalUnavailableError):
+                reason = f"interrupted by {type(interruption).__name__}"
+                self._journal.journal_release(progress.claim, Release(retry_in=1.0, error=reason))
+            raise
+        self._journal.journal_release(progress.claim, release)
+        return step
+
+    def _parcels(self, progress: _Progress) -> Iterator[_Parcel]:
+        """Give what to send in order; what was settled meanwhile has left ``progress.left``."""
+        while progress.left:
+            batches: list[LogBatch] = []
+            members: dict[str, QueuedOperation] = {}
+            for entry in progress.left:
+                if not isinstance(entry.operation, LogBatch):
+                    break
+                batches.append(entry.operation)
+                members[entry.op_id] = entry
+            if batches:
+                for joined in coalesce(batches):
+                    yield _Parcel(
+                        joined.operation if len(joined.members) > 1 else joined.members[0],
+                        tuple(members[batch.op_id] for batch in joined.members),
+                    )
+            else:
+                entry = progress.left[0]
+                yield _Parcel(cast(AnyOperation, entry.operation), (entry,))
+
+    def _carry(self, parcel: _Parcel, progress: _Progress) -> None:
+        """Send one parcel and settle it."""
+        operation = self._resolved(parcel.operation)
+        content = self._content(parcel.members[0], operation, progress)
+        if content is not None:
+            operation, open_content = content
+        else:
+            open_content = None
+        try:
+            receipt = self._send(operation, open_content, parcel, progress)
+        except PermanentError as refusal:
+            if len(parcel.members) > 1:
+                self._carry_singly(parcel, progress)
+            else:
+                self._bury(parcel.members[0], refusal, progress)
+            return
+        if operation.provisional_id and receipt.primary_id:
+            self._ids[operation.provisional_id] = receipt.primary_id
+        self._settle(
+            progress,
+            [
+                Settlement(op_id=entry.op_id, outcome="delivered", primary_id=receipt.primary_id)
+                for entry in parcel.members
+            ],
+        )
+        progress.step.delivered += len(parcel.members)
+
+    def _carry_singly(self, parcel: _Parcel, progress: _Progress) -> None:
+        """Send the members of a refused request one by one, so that one bad value harms no other."""
+        for entry in parcel.members:
+            self._carry(_Parcel(cast(AnyOperation, entry.operation), (entry,)), progress)
+
+    def _bury(
+        self, entry: QueuedOperation, refusal: PermanentError, progress: _Progress
+    ) -> None:
+        """Settle a refused operation as a dead letter, and stop where the next one refers to it."""
+        logger.warning(
+            "The primary refused a waiting %s for good: %s The payload is kept as dead letter %s.",
+            entry.kind,
+            refusal,
+            entry.op_id,
+        )
+        self._settle(
+            progress, [Settlement(op_id=entry.op_id, outcome="dead", error=str(refusal))]
+        )
+        progress.step.dead += 1
+        dead = cast(AnyOperation, entry.operation).provides
+        for later in progress.left:
+            if later.operation is not None and dead & later.operation.requires:
+                raise _Held(
+                    Release(
+                        retry_in=_REFERENCE_SECONDS, waiting_for=min(dead & later.operation.requires)
+                    )
+                )
+
+    def _send(
+        self,
+        operation: AnyOperation,
+        open_content: OpenContent | None,
+        parcel: _Parcel,
+        progress: _Progress,
+    ) -> Receipt:
+        """Make the call, with lease and circuit in order; a failure ends the work on the claim."""
+        circuit = self._circuits.of(operation)
+        members = parcel.members
+        op_ids = tuple(entry.op_id for entry in members)
+        self._keep_lease(progress)
+        permit = circuit.admit()
+        if permit is None:
+            raise _Held(
+                Release(
+                    retry_in=circuit.seconds_until_probe(),
+                    error="the primary failed a moment ago",
+                    untouched=op_ids,
+                )
+            )
+        seconds = (
+            self._settings.artifact_idle_timeout
+            if isinstance(operation, LogArtifact)
+            else self._settings.write_timeout
+        )
+        deadline = Deadline(seconds, self._clock)
+        try:
+            if members[0].maybe_applied and type(operation).searchable:
+                receipt = self._adopt(operation, deadline)
+                if receipt is None:
+                    self._keep_lease(progress)
+                    receipt = self._primary.write(
+                        operation, Deadline(seconds, self._clock), open_content
+                    )
+            else:
+                receipt = self._primary.write(operation, deadline, open_content)
+        except PermanentError:
+            circuit.succeeded(permit)
+            raise
+        except TransientError as failure:
+            circuit.failed(permit)
+            raise _Held(self._after_failure(failure, members, circuit)) from failure
+        except BaseException:
+            circuit.abandoned(permit)
+            raise
+        circuit.succeeded(permit)
+        return receipt
+
+    def _after_failure(
+        self, failure: TransientError, members: Sequence[QueuedOperation], circuit: CircuitBreaker
+    ) -> Release:
+        attempts = 1 + max(entry.attempts for entry in members)
+        retry_in = failure.retry_after or full_jitter(
+            attempts, self._random, base=_BACKOFF_BASE_SECONDS, cap=_BACKOFF_CAP_SECONDS
+        )
+        creation = type(cast(AnyOperation, members[0].operation)).searchable
+        if failure.maybe_applied and creation:
+            retry_in = max(retry_in, self._settings.late_effect_seconds)
+        op_ids = tuple(entry.op_id for entry in members)
+        still_marked = failure.maybe_applied or any(entry.maybe_applied for entry in members)
+        return Release(
+            retry_in=max(retry_in, circuit.seconds_until_probe()),
+            error=str(failure),
+            attempted=op_ids,
+            untouched=() if still_marked else op_ids,
+        )
+
+    def _adopt(self, operation: AnyOperation, deadline: Deadline) -> Receipt | None:
+        """Look whether an earlier attempt made it; the earliest one is adopted."""
+        if isinstance(operation, CreateRun):
+            runs = self._primary.tracking.tracking_find_runs(operation, deadline)
+            found = [run.info.run_id for run in runs]
+        elif isinstance(operation, CreateModelVersion):
+            versions = self._primary.registry.registry_find_versions(operation, deadline)
+            found = [version.version for version in versions]
+        elif isinstance(operation, CreateLoggedModel):
+            models = self._primary.tracking.tracking_find_logged_models(operation, deadline)
+            found = [model.model_id for model in models]
+        else:
+            found = []
+        return Receipt(primary_id=found[0], created=False) if found else None
+
+    def _resolved(self, operation: AnyOperation) -> AnyOperation:
+        """Put primary ids in the place of provisional ones; what is not known is waited for."""
+        references = operation.references
+        unknown = tuple(name for name in references if name not in self._ids)
+        if unknown:
+            self._ids.update(self._journal.journal_resolve(unknown))
+        for name in unknown:
+            if name not in self._ids:
+                self._ids[name] = self._search(name)
+        return operation.renamed(self._ids) if references else operation
+
+    def _search(self, identifier: str) -> str:
+        """Find what was created through another journal, by its tag on the primary."""
+        creation = creation_of(identifier)
+        found: tuple[str, ...] = ()
+        if creation:
+            kind, op_id = creation
+            deadline = Deadline(self._settings.read_timeout, self._clock)
+            try:
+                found = (
+                    self._primary.registry.registry_find_by_op_id(op_id, deadline)
+                    if kind is IdKind.VERSION
+                    else self._primary.tracking.tracking_find_by_op_id(op_id, deadline)
+                )
+            except BackendError as failure:
+                logger.debug("The search for %s failed: %s", identifier, failure)
+        if not found:
+            raise _Held(Release(retry_in=_REFERENCE_SECONDS, waiting_for=f"id/{identifier}"))
+        return found[0]
+
+    def _content(
+        self, entry: QueuedOperation, operation: AnyOperation, progress: _Progress
+    ) -> tuple[LogArtifact, OpenContent] | None:
+        """Open an artifact's bytes; where they name ids, with these exchanged."""
+        if not isinstance(operation, LogArtifact):
+            return None
+
+        def stored() -> BinaryIO:
+            stream = self._journal.journal_open_content(entry.op_id)
+            return watched(stream, lambda: self._keep_lease(progress))
+
+        if not operation.rewrites_ids:
+            return operation, stored
+        with stored() as stream:
+            text = rename_ids(stream.read().decode(), self._ids).encode()
+        changes = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
+        return operation.model_copy(update=changes), lambda: io.BytesIO(text)
+
+    def _keep_lease(self, progress: _Progress) -> None:
+        """Renew the claim where it has no room for another request."""
+        held = self._clock.monotonic() - progress.renewed_at
+        if held > progress.claim.lease_seconds / 2:
+            now = self._clock.monotonic()
+            self._journal.journal_renew(progress.claim)
+            progress.renewed_at = now
+
+    def _settle(self, progress: _Progress, settlements: list[Settlement]) -> None:
+        now = self._clock.monotonic()
+        self._journal.journal_settle(progress.claim, tuple(settlements))
+        progress.renewed_at = now
+        settled = {settlement.op_id for settlement in settlements}
+        progress.left = [entry for entry in progress.left if entry.op_id not in settled]
