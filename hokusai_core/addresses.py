@@ -17,7 +17,7 @@ def without_credentials(uri: str) -> str:
     try:
         parts = urlsplit(uri)
     except ValueError:
-        return uri.split("@")[-1]
+        return uri.rsplit("@", maxsplit=1)[-1]
     if not parts.netloc:
         return uri.partition("?")[0]
     host = parts.netloc.rpartition("@")[2]

@@ -50,12 +50,16 @@ class OpenBackend:
     Args:
         plugin: The manifest.
         implementation: The object with the hook implementations.
+        role: Which of the specifications are used: those of a primary, or that of a journal.
         destination: Identity of the primary; "" for a journal.
-
     """
 
     def __init__(
-        self, plugin: BackendPlugin, implementation: object, destination: str = ""
+        self,
+        plugin: BackendPlugin,
+        implementation: object,
+        role: Role = "primary",
+        destination: str = "",
     ) -> None:
         self.plugin = plugin
         self.name = plugin.name
@@ -186,9 +190,7 @@ class _Hooks:
     """The bound implementations, as attributes with the hooks' names."""
 
 
-def _bind(
-    plugin: BackendPlugin, implementation: object, specifications: tuple[str, ...]
-) -> _Hooks:
+def _bind(plugin: BackendPlugin, implementation: object, specifications: tuple[str, ...]) -> _Hooks:
     manager = pluggy.PluginManager(PROJECT)
     for specification in SPECIFICATIONS.values():
         manager.add_hookspecs(specification)

@@ -133,7 +133,9 @@ class CircuitBreaker:
             self._state = "open"
             self._generation += 1
             self._probe_until = None
-            seconds = min(self._open_max_seconds, self._open_seconds * 2.0 ** min(self._openings, 60))
+            seconds = min(
+                self._open_max_seconds, self._open_seconds * 2.0 ** min(self._openings, 60)
+            )
             self._open_until = self._clock.monotonic() + seconds * self._random.uniform(0.75, 1.0)
             self._openings += 1
         self._notify(old, "open")

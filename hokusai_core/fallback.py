@@ -29,6 +29,7 @@ class FallbackStore:
         spool: Opens the spool; None where the journal is a local file itself.
         breaker: The journal's circuit.
         max_artifact_bytes: Largest artifact that may wait.
+        on_open: Called once, when the journal answered for the first time.
     """
 
     def __init__(
@@ -37,11 +38,14 @@ class FallbackStore:
         spool: Callable[[], OpenBackend] | None,
         breaker: CircuitBreaker,
         max_artifact_bytes: int,
+        on_open: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = Lazy(journal)
         self._spool = Lazy(spool) if spool else None
         self._breaker = breaker
         self._max_artifact_bytes = max_artifact_bytes
+        self._on_open = on_open
+        self._answered = False
         self._spooled: set[str] = set()
 
     @property
@@ -171,9 +175,7 @@ class FallbackStore:
         """Give the figures of journal and spool; None where one cannot be reached or is not there."""
         figures: list[Backlog | None] = []
         try:
-            figures.append(
-                self._ask_journal(lambda journal: journal.journal_backlog(destination))
-            )
+            figures.append(self._ask_journal(lambda journal: journal.journal_backlog(destination)))
         except JournalUnavailableError:
             figures.append(None)
         spool = self.spool
@@ -229,6 +231,9 @@ class FallbackStore:
             self._breaker.abandoned(permit)
             raise
         self._breaker.succeeded(permit)
+        if not self._answered:
+            self._answered = True
+            self._on_open()
         return answer
 
 

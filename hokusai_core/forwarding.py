@@ -65,9 +65,7 @@ class Forwarder:
             raise
         self._spool.journal_settle(
             claim,
-            tuple(
-                Settlement(op_id=entry.op_id, outcome="delivered") for entry in claim.operations
-            ),
+            tuple(Settlement(op_id=entry.op_id, outcome="delivered") for entry in claim.operations),
         )
         self._spool.journal_release(claim, Release())
         return len(claim.operations)

@@ -10,7 +10,7 @@ import time
 import weakref
 from dataclasses import dataclass
 
-from hokusai_core.backends import OpenBackend, find_backend, open_backend
+from hokusai_core.backends import find_backend, open_backend
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.clock import Clock, SystemClock
 from hokusai_core.draining import BackgroundDrainer, Drain
@@ -216,7 +216,13 @@ class Runtime:
             (lambda: open_backend(plugin, self._config("spool"))) if shared else None,
             self._breaker(self.settings.journal_timeout),
             self.settings.max_queued_artifact_bytes,
+            on_open=self._journal_opened,
         )
+
+    def _journal_opened(self) -> None:
+        """Deliver what an earlier process left."""
+        if self.settings.auto_sync:
+            self.drainer.wake()
 
     def _journal_description(self) -> str:
         if self._journal_plugin is None:
@@ -263,7 +269,9 @@ class Runtime:
         if journal is None:
             raise JournalUnavailableError("The journal does not tell what is left.")
         return sum(
-            figures.by_destination.get(self.destination, 0) for figures in (journal, spool) if figures
+            figures.by_destination.get(self.destination, 0)
+            for figures in (journal, spool)
+            if figures
         )
 
     def _waiting_or_zero(self) -> int:

@@ -201,7 +201,7 @@ class SyncWorker:
                     )
             else:
                 entry = progress.left[0]
-                yield _Parcel(cast(AnyOperation, entry.operation), (entry,))
+                yield _Parcel(cast("AnyOperation", entry.operation), (entry,))
 
     def _carry(self, parcel: _Parcel, progress: _Progress) -> None:
         """Send one parcel and settle it."""
@@ -233,11 +233,9 @@ class SyncWorker:
     def _carry_singly(self, parcel: _Parcel, progress: _Progress) -> None:
         """Send the members of a refused request one by one, so that one bad value harms no other."""
         for entry in parcel.members:
-            self._carry(_Parcel(cast(AnyOperation, entry.operation), (entry,)), progress)
+            self._carry(_Parcel(cast("AnyOperation", entry.operation), (entry,)), progress)
 
-    def _bury(
-        self, entry: QueuedOperation, refusal: PermanentError, progress: _Progress
-    ) -> None:
+    def _bury(self, entry: QueuedOperation, refusal: PermanentError, progress: _Progress) -> None:
         """Settle a refused operation as a dead letter, and stop where the next one refers to it."""
         logger.warning(
             "The primary refused a waiting %s for good: %s The payload is kept as dead letter %s.",
@@ -245,16 +243,15 @@ class SyncWorker:
             refusal,
             entry.op_id,
         )
-        self._settle(
-            progress, [Settlement(op_id=entry.op_id, outcome="dead", error=str(refusal))]
-        )
+        self._settle(progress, [Settlement(op_id=entry.op_id, outcome="dead", error=str(refusal))])
         progress.step.dead += 1
-        dead = cast(AnyOperation, entry.operation).provides
+        dead = cast("AnyOperation", entry.operation).provides
         for later in progress.left:
             if later.operation is not None and dead & later.operation.requires:
                 raise _Held(
                     Release(
-                        retry_in=_REFERENCE_SECONDS, waiting_for=min(dead & later.operation.requires)
+                        retry_in=_REFERENCE_SECONDS,
+                        waiting_for=min(dead & later.operation.requires),
                     )
                 )
 
@@ -314,7 +311,7 @@ class SyncWorker:
         retry_in = failure.retry_after or full_jitter(
             attempts, self._random, base=_BACKOFF_BASE_SECONDS, cap=_BACKOFF_CAP_SECONDS
         )
-        creation = type(cast(AnyOperation, members[0].operation)).searchable
+        creation = type(cast("AnyOperation", members[0].operation)).searchable
         if failure.maybe_applied and creation:
             retry_in = max(retry_in, self._settings.late_effect_seconds)
         op_ids = tuple(entry.op_id for entry in members)

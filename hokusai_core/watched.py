@@ -33,4 +33,4 @@ class _Watched(io.RawIOBase):
 
 def watched(stream: BinaryIO, before_read: Callable[[], None]) -> BinaryIO:
     """Wrap a stream so that ``before_read`` is called as its bytes move, about once a megabyte."""
-    return cast(BinaryIO, io.BufferedReader(_Watched(stream, before_read), buffer_size=1 << 20))
+    return cast("BinaryIO", io.BufferedReader(_Watched(stream, before_read), buffer_size=1 << 20))
