@@ -1,0 +1,32 @@
+"""The plugin's manifest; importing it imports neither MLflow nor an HTTP library."""
+
+from hokusai_backend_mlflow.destination import describe, resolve
+from hokusai_core.plugins import BackendConfig, BackendPlugin
+
+
+def open_backend(config: BackendConfig) -> object:
+    """Make the object with the hooks. Does no I/O; MLflow is imported by the first hook call.
+
+    Raises:
+        ConfigurationError: For an address that is none of a server or a database.
+
+    """
+    from hokusai_backend_mlflow.backend import MlflowBackend
+
+    return MlflowBackend(config, resolve(config))
+
+
+def destination(config: BackendConfig) -> str:
+    """Give the identity of the server or database that a configuration means."""
+    return describe(config, resolve(config))
+
+
+plugin = BackendPlugin(
+    name="mlflow",
+    capabilities=frozenset({"tracking", "registry", "artifacts", "logged_models"}),
+    open=open_backend,
+    destination=destination,
+    requires=("mlflow",),
+    extra="mlflow",
+)
+"""The manifest that the entry point ``mlflow`` names."""

@@ -1,0 +1,138 @@
+"""MLflow's own stores, with our way of sending in the place of theirs.
+
+Their methods build requests and read answers exactly as a plain client does; the errors that come
+out are the core's.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Protocol
+
+from mlflow.store.model_registry.rest_store import RestStore as RegistryRestStore
+from mlflow.store.tracking.rest_store import RestStore as TrackingRestStore
+
+from hokusai_backend_mlflow.errors import from_mlflow
+from hokusai_backend_mlflow.transport import Transport
+from hokusai_core.clock import Deadline
+from hokusai_core.errors import BackendError
+
+_READS = ("Get", "Search", "List")
+
+
+class StoreFactory(Protocol):
+    """Gives the store that one hook call uses."""
+
+    def __call__(self, deadline: Deadline) -> Any:
+        """Give a store whose calls end by the deadline."""
+
+
+class BoundedTrackingStore(TrackingRestStore):  # type: ignore[misc]
+    """The tracking API of a server, for one hook call.
+
+    Args:
+        transport: The way to the server.
+        deadline: When the hook call has to be over.
+
+    """
+
+    def __init__(self, transport: Transport, deadline: Deadline) -> None:
+        super().__init__(transport.host_creds)
+        self._transport = transport
+        self._deadline = deadline
+
+    def _call_endpoint(self, api: Any, json_body: str | None = None, *_: Any, **kwargs: Any) -> Any:
+        endpoint, method = self._METHOD_TO_INFO[api]
+        return self._transport.call(
+            kwargs.get("endpoint") or endpoint,
+            method,
+            json_body,
+            kwargs.get("response_proto") or api.Response(),
+            self._deadline,
+            writes=_writes(api),
+        )
+
+
+class BoundedRegistryStore(RegistryRestStore):  # type: ignore[misc]
+    """The model registry API of a server, for one hook call.
+
+    Args:
+        transport: The way to the server.
+        deadline: When the hook call has to be over.
+
+    """
+
+    def __init__(self, transport: Transport, deadline: Deadline) -> None:
+        super().__init__(transport.host_creds)
+        self._transport = transport
+        self._deadline = deadline
+
+    def _call_endpoint(self, api: Any, json_body: str | None = None, *_: Any, **kwargs: Any) -> Any:
+        endpoint, method = self._get_endpoint_from_method(api)
+        return self._transport.call(
+            endpoint,
+            method,
+            json_body,
+            api.Response(),
+            self._deadline,
+            writes=_writes(api),
+            extra_headers=kwargs.get("extra_headers"),
+        )
+
+
+class TranslatingStore:
+    """A database store of MLflow's whose methods raise the core's errors.
+
+    Args:
+        store: The store.
+        what: What it is, for messages.
+        ambiguous: Whether an error may come after the effect (a lost answer to a commit).
+
+    """
+
+    def __init__(self, store: Any, what: str, *, ambiguous: bool) -> None:
+        self._store = store
+        self._what = what
+        self._ambiguous = ambiguous
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._store, name)
+
+        @wraps(method)
+        def translated(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return method(*args, **kwargs)
+            except BackendError:
+                raise
+            except Exception as cause:
+                raise from_mlflow(
+                    cause, f"{name} in {self._what}", ambiguous=self._ambiguous
+                ) from cause
+
+        return translated
+
+
+def open_tracking_database(uri: str, what: str) -> TranslatingStore:
+    """Open a tracking database directly, with MLflow's own default for its artifacts."""
+    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    return _opened(lambda: SqlAlchemyStore(uri, DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH), uri, what)
+
+
+def open_registry_database(uri: str, what: str) -> TranslatingStore:
+    """Open a model registry's database directly."""
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+
+    return _opened(lambda: SqlAlchemyStore(uri), uri, what)
+
+
+def _opened(make: Callable[[], Any], uri: str, what: str) -> TranslatingStore:
+    try:
+        store = make()
+    except Exception as cause:
+        raise from_mlflow(cause, f"Opening {what}", ambiguous=False) from cause
+    return TranslatingStore(store, what, ambiguous=not uri.startswith("sqlite"))
+
+
+def _writes(api: Any) -> bool:
+    return not str(api.__name__).startswith(_READS)

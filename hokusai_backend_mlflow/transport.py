@@ -1,0 +1,267 @@
+"""Sends requests to one MLflow server: own session, bounded time, no retries, no redirects."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
+from mlflow.tracking.request_auth.registry import fetch_auth
+from mlflow.tracking.request_header.registry import resolve_request_headers
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.proto_json_utils import parse_dict
+from mlflow.utils.rest_utils import MlflowHostCreds
+from requests.auth import AuthBase, HTTPBasicAuth
+
+from hokusai_backend_mlflow.destination import without_credentials
+from hokusai_backend_mlflow.errors import FAST_SECONDS, from_answer, from_failure
+from hokusai_backend_mlflow.watched_sockets import Watch, WatchedAdapter, watching
+from hokusai_core.clock import Deadline
+from hokusai_core.errors import BackendError, UnavailableError
+
+try:
+    from mlflow.utils.workspace_context import get_request_workspace
+    from mlflow.utils.workspace_utils import WORKSPACE_HEADER_NAME
+except ImportError:  # MLflow before workspaces
+    WORKSPACE_HEADER_NAME = ""
+
+    def get_request_workspace() -> str | None:
+        """There are no workspaces in this release of MLflow."""
+        return None
+
+
+_OK = 200
+_SERVER_INFO = "/api/3.0/mlflow/server-info"
+
+
+class BearerAuth(AuthBase):
+    """Sends a token; as an explicit authentication it comes before ``.netrc``."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class Transport:
+    """The way to one server. Safe to use from several threads, and after a fork.
+
+    Args:
+        uri: The server's address.
+        api_key: Bearer token of this object, "" for MLflow's own credentials (environment, file).
+        connect_timeout: Longest wait for a connection, in seconds.
+        request_timeout: Longest time of one request, in seconds.
+
+    """
+
+    def __init__(
+        self, uri: str, api_key: str, connect_timeout: float, request_timeout: float
+    ) -> None:
+        self.uri = uri
+        self.shown_uri = without_credentials(uri)
+        self.request_timeout = request_timeout
+        self._connect_timeout = connect_timeout
+        self._api_key = api_key
+        self._lock = threading.Lock()
+        self._session: requests.Session | None = None
+        self._session_process = 0
+        self._proven: MlflowHostCreds | None = None
+        self._workspaces_checked = False
+
+    def host_creds(self) -> MlflowHostCreds:
+        """Give address and credentials as they are now (tokens are renewed in the environment)."""
+        creds = get_default_host_creds(self.uri)
+        if self._api_key:
+            creds.host = without_credentials(self.uri)
+            creds.username = creds.password = creds.auth = None
+            creds.aws_sigv4 = False
+            creds.token = self._api_key
+        return creds
+
+    def call(
+        self,
+        endpoint: str,
+        method: str,
+        json_body: str | None,
+        response: Any,
+        deadline: Deadline,
+        *,
+        writes: bool,
+        extra_headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Call an endpoint of MLflow's API and read its answer into ``response``.
+
+        Raises:
+            TransientError: No usable answer.
+            PermanentError: MLflow refuses.
+
+        """
+        self._check_workspaces(deadline)
+        limit = Deadline(deadline.at_most(self.request_timeout))
+        body = None if json_body is None else json.loads(json_body)
+        content: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
+        answer = self.send(
+            method,
+            endpoint,
+            Watch(limit.remaining),
+            headers=extra_headers,
+            writes=writes,
+            **content,
+        )
+        what = f"{method} {self.shown_uri}{endpoint}"
+        try:
+            values = answer.json()
+            if not _answers(values, response):
+                raise ValueError("another service's answer")
+            parse_dict(js_dict=values, message=response)
+        except (ValueError, ParseError, TypeError, AttributeError) as cause:
+            error = from_answer(_OK, answer.headers, answer.content, what, proven=True, fast=False)
+            raise error from cause
+        return response
+
+    def send(
+        self,
+        method: str,
+        endpoint: str,
+        watch: Watch,
+        *,
+        headers: Mapping[str, str] | None = None,
+        writes: bool = False,
+        base: str = "",
+        **content: Any,
+    ) -> requests.Response:
+        """Send one request and give its answer, whose status is 200.
+
+        Args:
+            method: HTTP method.
+            endpoint: Path below the server's address.
+            watch: Bounds the time.
+            headers: More headers.
+            writes: Whether a success proves the credentials.
+            base: Another server's address, "" for this one.
+            content: ``params``, ``json``, ``data`` and ``stream``, as ``requests`` takes them.
+
+        """
+        creds = self.host_creds()
+        host = (base or creds.host).rstrip("/")
+        what = f"{method} {without_credentials(host)}{endpoint}"
+        proven = creds == self._proven
+        began = time.monotonic()
+        try:
+            with watching(watch):
+                answer = self._request(method, f"{host}{endpoint}", creds, watch, headers, content)
+        except BackendError:
+            raise
+        except Exception as cause:
+            seconds = time.monotonic() - began
+            raise from_failure(
+                cause, what, sent=watch.sent, proven=proven, seconds=seconds
+            ) from cause
+        if answer.status_code != _OK:
+            fast = time.monotonic() - began < FAST_SECONDS
+            body = b"" if answer.is_redirect else _content(answer)
+            raise from_answer(
+                answer.status_code, answer.headers, body, what, proven=proven, fast=fast
+            )
+        if writes:
+            self._proven = creds
+        return answer
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        creds: MlflowHostCreds,
+        watch: Watch,
+        headers: Mapping[str, str] | None,
+        content: dict[str, Any],
+    ) -> requests.Response:
+        seconds = watch.remaining()
+        if seconds <= 0:
+            raise UnavailableError(f"No time was left to ask {without_credentials(url)}.")
+        sent_headers = {**resolve_request_headers(), **(headers or {})}
+        if workspace := get_request_workspace():
+            sent_headers.setdefault(WORKSPACE_HEADER_NAME, workspace)
+        return self._own_session().request(
+            method,
+            url,
+            headers=sent_headers,
+            auth=self._auth(creds),
+            verify=creds.verify,
+            cert=creds.client_cert_path,
+            timeout=(min(self._connect_timeout, seconds), seconds),
+            allow_redirects=False,
+            **content,
+        )
+
+    def _auth(self, creds: MlflowHostCreds) -> Any:
+        """Give the authentication in MLflow's own order of precedence."""
+        if creds.aws_sigv4:
+            from requests_auth_aws_sigv4 import AWSSigV4  # type: ignore[import-not-found]
+
+            return AWSSigV4("execute-api")
+        if creds.auth:
+            return fetch_auth(creds.auth)
+        if urlsplit(creds.host).username:
+            return None  # requests takes them from the address, as it does for MLflow
+        if creds.username and creds.password:
+            return HTTPBasicAuth(creds.username.encode(), creds.password.encode())
+        return BearerAuth(creds.token) if creds.token else None
+
+    def _own_session(self) -> requests.Session:
+        with self._lock:
+            if self._session is None or self._session_process != os.getpid():
+                session = requests.Session()
+                for prefix in ("http://", "https://"):
+                    session.mount(prefix, WatchedAdapter(max_retries=0))
+                self._session, self._session_process = session, os.getpid()
+            return self._session
+
+    def _check_workspaces(self, deadline: Deadline) -> None:
+        """Make sure, once, that a server asked for a workspace knows what that is."""
+        workspace = get_request_workspace()
+        if not workspace or self._workspaces_checked:
+            return
+        limit = Deadline(deadline.at_most(self.request_timeout))
+        try:
+            info = self.send("GET", _SERVER_INFO, Watch(limit.remaining)).json()
+            enabled = bool(info.get("workspaces_enabled"))
+        except (ValueError, AttributeError):
+            enabled = False
+        if not enabled:
+            raise UnavailableError(
+                f"The server {self.shown_uri} has no workspaces, and {workspace!r} is asked for. "
+                "Unset MLFLOW_WORKSPACE, or start the server with --enable-workspaces."
+            )
+        self._workspaces_checked = True
+
+
+def _answers(values: Any, response: Any) -> bool:
+    """Say whether a JSON body can be the answer: an object, empty or with a field that is known."""
+    if not isinstance(values, dict):
+        return False
+    known = {field.name for field in response.DESCRIPTOR.fields}
+    return not values or not known.isdisjoint(values)
+
+
+def _content(answer: requests.Response) -> bytes:
+    """Read an error's body; where it breaks off, the status alone decides."""
+    try:
+        return answer.content
+    except requests.RequestException:
+        return b""
+    finally:
+        answer.close()
+
+
+def joined(uri: str, netloc: str) -> str:
+    """Give the address with another host and port, "" for its own."""
+    parts = urlsplit(uri)
+    return urlunsplit((parts.scheme, netloc or parts.netloc, parts.path.rstrip("/"), "", ""))
