@@ -1,0 +1,225 @@
+"""What every journal has to do."""
+
+# ruff: noqa: PLR2004 - the numbers in tests are the data
+
+import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from hokusai_core.backends import OpenBackend
+from hokusai_core.errors import NotFoundError
+from hokusai_core.identifiers import new_op_id
+from hokusai_core.journal import (
+    Claim,
+    Entry,
+    Release,
+)
+from hokusai_core.operations import (
+    CreateModelVersion,
+    LogBatch,
+    MetricPoint,
+    dump_operation,
+)
+from hokusai_core.testing.contracts.journal_claims import JournalClaims
+from hokusai_core.testing.contracts.journal_steps import (
+    ids_of,
+    some_batch,
+)
+from hokusai_core.testing.contracts.samples import NASTY_TEXTS, file_of, new_run, unique
+
+_PATIENCE = 30.0
+
+
+class JournalContract(JournalClaims):
+    """Tests of the specification :class:`~hokusai_core.hookspecs.Journal`."""
+
+    # Append and read
+
+    def test_an_operation_is_appended_once(self, backend: OpenBackend, destination: str) -> None:
+        """A known ``op_id`` is passed over, in any state."""
+        operations = [some_batch(), some_batch()]
+        assert self.append(backend, destination, *operations) == 2
+        assert self.append(backend, destination, operations[0], third := some_batch()) == 1
+        stored = [entry.op_id for entry in self.read(backend, destination)]
+        assert stored == [operation.op_id for operation in (*operations, third)]
+        self.settle_all(backend, destination)
+        assert self.append(backend, destination, *operations) == 0
+
+    def test_a_payload_comes_back_as_it_was(self, backend: OpenBackend, destination: str) -> None:
+        """Every character and every number, in the order of the appending."""
+        texts = {f"text {number}": text for number, text in enumerate(NASTY_TEXTS)}
+        values = (math.nan, math.inf, -math.inf, -0.0, 5e-324, 0.1)
+        points = tuple(
+            MetricPoint(key="k", value=value, timestamp=2**63 - 1, step=-(2**63))
+            for value in values
+        )
+        operations = [
+            new_run("1", tags=texts),
+            LogBatch(run_id="r", metrics=points, params=texts, tags=texts),
+            CreateModelVersion(name="it's", source="s3://b/ü", tags=texts),
+        ]
+        self.append(backend, destination, *operations)
+        stored = [entry.operation for entry in self.read(backend, destination)]
+        assert [dump_operation(each) for each in stored if each] == [
+            dump_operation(operation) for operation in operations
+        ]
+
+    def test_entries_are_selected(self, backend: OpenBackend, destination: str) -> None:
+        """By stream, kind, id and state, in pages by sequence."""
+        run = new_run("1")
+        batches = [some_batch(run.provisional_id or "") for _ in range(3)]
+        self.append(backend, destination, run, *batches, other := some_batch())
+        by_stream = self.read(backend, destination, streams=(run.stream,))
+        assert len(by_stream) == 4
+        assert [entry.sequence for entry in by_stream] == sorted(
+            entry.sequence for entry in by_stream
+        )
+        assert len(self.read(backend, destination, kinds=("create_run",))) == 1
+        (one,) = self.read(backend, destination, op_ids=(other.op_id,))
+        assert (one.stream, one.kind, one.state) == (other.stream, "log_batch", "waiting")
+        first = self.read(backend, destination, streams=(run.stream,), limit=2)
+        rest = self.read(backend, destination, streams=(run.stream,), after=first[-1].sequence)
+        assert first + rest == by_stream
+        assert self.read(backend, destination, states=("delivered",)) == ()
+
+    def test_content_waits_with_its_operation(self, backend: OpenBackend, destination: str) -> None:
+        """The bytes come back as they were, and go when the artifact is delivered."""
+        content = bytes(range(256)) * 5000
+        operation, open_content = file_of("r", "a.bin", content)
+        entry = Entry(operation=operation, destination=destination)
+        assert backend.journal.journal_append((entry,), open_content) == 1
+        with backend.journal.journal_open_content(operation.op_id) as stream:
+            assert stream.read() == content
+        self.settle_all(backend, destination)
+        with pytest.raises(NotFoundError):
+            backend.journal.journal_open_content(operation.op_id)
+
+    # Settling
+
+    def test_a_settle_writes_the_mapping(self, backend: OpenBackend, destination: str) -> None:
+        """Together with the outcome; both directions are known afterwards."""
+        run, primary_id = new_run("1"), new_op_id()
+        provisional = run.provisional_id or ""
+        self.append(backend, destination, run)
+        assert backend.journal.journal_resolve((provisional,)) == {}
+        claim = self.claim(backend, destination)
+        assert self.settle(backend, claim, run, primary_id=primary_id) == 1
+        assert backend.journal.journal_resolve((provisional, "x")) == {provisional: primary_id}
+        assert backend.journal.journal_aliases((primary_id, "x")) == {primary_id: provisional}
+        (entry,) = self.read(backend, destination, states=("delivered",))
+        assert (entry.op_id, entry.primary_id) == (run.op_id, primary_id)
+        assert entry.settled_at is not None
+        assert backend.journal.journal_unsettled((run.stream,)) == 0
+
+    def test_version_numbers_are_no_aliases(self, backend: OpenBackend, destination: str) -> None:
+        """They are resolved, but a number names no version on its own."""
+        version = CreateModelVersion(name=unique("model"), source="s3://b/m")
+        number = str(int(new_op_id()[:12], 16))
+        assert backend.journal.journal_note(version, destination, number)
+        provisional = version.provisional_id or ""
+        assert backend.journal.journal_resolve((provisional,)) == {provisional: number}
+        assert backend.journal.journal_aliases((number,)) == {}
+
+    def test_a_note_is_a_delivered_entry(self, backend: OpenBackend, destination: str) -> None:
+        """Noted once, never claimed, found with its number."""
+        version = CreateModelVersion(name=unique("model"), source="s3://b/m")
+        assert backend.journal.journal_note(version, destination, "4")
+        assert not backend.journal.journal_note(version, destination, "4")
+        assert self.claims(backend, destination) == ()
+        (entry,) = self.read(backend, destination, states=("delivered",))
+        assert (entry.op_id, entry.primary_id) == (version.op_id, "4")
+
+    def test_what_waits_is_counted(self, backend: OpenBackend, destination: str) -> None:
+        """By stream, all destinations together, and in the figures of one."""
+        run = new_run("1")
+        stream_id = run.provisional_id or ""
+        self.append(backend, destination, run, some_batch(stream_id), other := some_batch())
+        assert backend.journal.journal_unsettled((run.stream,)) == 2
+        assert backend.journal.journal_unsettled((run.stream, other.stream)) == 3
+        assert backend.journal.journal_unsettled(("run/none",)) == 0
+        backlog = backend.journal.journal_backlog(destination)
+        assert backlog.by_destination[destination] == 3
+        assert backlog.waiting >= 3
+        assert backlog.oldest_at is not None
+        assert backlog.oldest_at <= backlog.now
+        counts = {listed.stream: listed.waiting for listed in backlog.streams}
+        assert counts == {run.stream: 2, other.stream: 1}
+
+    # Dead letters, discarding, pruning
+
+    def test_a_dead_letter_keeps_its_payload(self, backend: OpenBackend, destination: str) -> None:
+        """With its reason; a retry lets it wait again in its old place."""
+        first, second = some_batch("r"), some_batch("r")
+        self.append(backend, destination, first, second)
+        claim = self.claim(backend, destination)
+        self.settle(backend, claim, first, outcome="dead", error="refused")
+        backend.journal.journal_release(claim, Release(untouched=(second.op_id,)))
+        (dead,) = self.read(backend, destination, states=("dead",))
+        assert (dead.operation, dead.error) == (first, "refused")
+        assert backend.journal.journal_backlog(destination).dead >= 1
+        assert backend.journal.journal_retry((first.op_id, second.op_id)) == 1
+        assert backend.journal.journal_retry((first.op_id,)) == 0
+        assert ids_of(self.claim(backend, destination)) == [first.op_id, second.op_id]
+
+    def test_a_discarded_operation_is_not_delivered(
+        self, backend: OpenBackend, destination: str
+    ) -> None:
+        """It holds nothing back any more and stays known."""
+        run = new_run("1")
+        first, second = some_batch("r"), some_batch("r")
+        self.append(backend, destination, first, second, run)
+        assert backend.journal.journal_discard((first.op_id, run.op_id)) == 2
+        assert backend.journal.journal_discard((first.op_id,)) == 0
+        assert ids_of(self.claim(backend, destination)) == [second.op_id]
+        assert self.claims(backend, destination) == ()
+        assert self.append(backend, destination, first) == 0
+        discarded = self.read(backend, destination, states=("discarded",))
+        assert {entry.op_id for entry in discarded} == {first.op_id, run.op_id}
+
+    def test_pruning_keeps_what_must_stay(self, backend: OpenBackend, destination: str) -> None:
+        """Ids, mappings, registry entries, and all that is not delivered."""
+        run, version = new_run("1"), CreateModelVersion(name=unique("m"), source="s3://b/m")
+        backend.journal.journal_note(run, destination, "r1")
+        backend.journal.journal_note(version, destination, "1")
+        self.append(backend, destination, waiting := some_batch())
+        self.poll(lambda: backend.journal.journal_prune(0.0) or not self.delivered(backend, run))
+        every = ("waiting", "delivered", "dead", "discarded")
+        kept = {entry.op_id for entry in self.read(backend, destination, states=every)}
+        assert kept == {version.op_id, waiting.op_id}
+        assert self.append(backend, destination, run) == 0
+        provisional = run.provisional_id or ""
+        assert backend.journal.journal_resolve((provisional,)) == {provisional: "r1"}
+
+    # The store itself
+
+    def test_workers_never_share_a_stream(self, backend: OpenBackend, destination: str) -> None:
+        """Claims made at the same time are of different streams, appends are all kept."""
+        workers = 4
+        barrier = threading.Barrier(workers, timeout=_PATIENCE)
+
+        def work(number: int) -> list[Claim]:
+            barrier.wait()
+            for _ in range(3):
+                self.append(
+                    backend, destination, some_batch(f"r{number}"), some_batch(f"s{number}")
+                )
+            barrier.wait()
+            claims: list[Claim] = []
+            while claimed := self.claims(backend, destination, worker=str(number)):
+                claims += claimed
+            return claims
+
+        with ThreadPoolExecutor(workers) as executor:
+            claims = [claim for each in executor.map(work, range(workers)) for claim in each]
+        assert [len(claim.operations) for claim in claims] == [3] * 2 * workers
+        expected = [f"run/{kind}{number}" for kind in "rs" for number in range(workers)]
+        assert sorted(claim.stream for claim in claims) == sorted(expected)
+
+    def test_closing_is_not_the_end(self, backend: OpenBackend, destination: str) -> None:
+        """A call after it opens connections anew; upgrading twice is harmless."""
+        self.append(backend, destination, operation := some_batch())
+        assert backend.journal.journal_upgrade() == backend.journal.journal_upgrade()
+        assert backend.journal.journal_close() in (True, False)
+        assert [entry.op_id for entry in self.read(backend, destination)] == [operation.op_id]

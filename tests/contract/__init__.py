@@ -1,0 +1,1 @@
+"""The shared contracts over each backend of this repository."""
