@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1024 * 1024
 """Size of a chunk; the last one of a content may be smaller."""
 
+Digest = tuple[str, int]
+"""SHA-256 in hexadecimal, and size in bytes."""
+
 contents = Table(
     "contents",
     metadata,
@@ -51,11 +54,25 @@ chunks = Table(
 )
 
 
-def store_content(connection: Connection, open_content: Callable[[], BinaryIO]) -> tuple[str, int]:
+def digest_of(open_content: Callable[[], BinaryIO]) -> Digest:
+    """Read bytes once, for their SHA-256 and size."""
+    digest, size = hashlib.sha256(), 0
+    with open_content() as content:
+        while block := content.read(CHUNK_BYTES):
+            digest.update(block)
+            size += len(block)
+    return digest.hexdigest(), size
+
+
+def store_content(
+    connection: Connection,
+    open_content: Callable[[], BinaryIO],
+    digest: Digest | None = None,
+) -> Digest:
     """Store bytes, or count one more reference to them where they are stored already.
 
-    Runs in the caller's transaction. The content is opened twice: to know its digest, and to store
-    it where it is new.
+    Runs in the caller's transaction. The content is opened twice: to know its digest (unless the
+    caller has it from :func:`digest_of`), and to store it where it is new.
 
     Returns:
         The SHA-256 in hexadecimal, and the size in bytes.
@@ -64,7 +81,7 @@ def store_content(connection: Connection, open_content: Callable[[], BinaryIO]) 
         InvalidInputError: The content changed while it was read.
 
     """
-    sha256, size = _digest(open_content)
+    sha256, size = digest or digest_of(open_content)
     counted = insert_into(connection, contents).values(sha256=sha256, size=size, reference_count=1)
     references = connection.scalar(
         counted.on_conflict_do_update(
@@ -107,15 +124,6 @@ def drop_reference(connection: Connection, sha256: str) -> None:
     if left is not None and left <= 0:
         connection.execute(delete(chunks).where(chunks.c.content_sha256 == sha256))
         connection.execute(delete(contents).where(contents.c.sha256 == sha256))
-
-
-def _digest(open_content: Callable[[], BinaryIO]) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
-    with open_content() as content:
-        while block := content.read(CHUNK_BYTES):
-            digest.update(block)
-            size += len(block)
-    return digest.hexdigest(), size
 
 
 def _store_chunks(

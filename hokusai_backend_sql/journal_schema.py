@@ -57,8 +57,8 @@ operations = Table(
 _waiting = operations.c.state == "waiting"
 Index(
     "operations_waiting_index",
-    operations.c.destination,
     operations.c.stream,
+    operations.c.destination,
     operations.c.sequence,
     postgresql_where=_waiting,
     sqlite_where=_waiting,
@@ -75,6 +75,13 @@ Index(
     operations.c.sequence,
     postgresql_where=_dead,
     sqlite_where=_dead,
+)
+_delivered = operations.c.state == "delivered"
+Index(
+    "operations_delivered_index",
+    operations.c.settled_at,
+    postgresql_where=_delivered,
+    sqlite_where=_delivered,
 )
 Index("operations_stream_index", operations.c.stream, operations.c.sequence)
 Index("operations_kind_index", operations.c.kind, operations.c.sequence)

@@ -5,12 +5,19 @@ Tables are declared without a schema. On PostgreSQL the engine puts them into :d
 has a file of its own. After a change here, add a migration and raise :data:`SCHEMA_REVISION`.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Connection, Double, Integer, MetaData, Table
+from sqlalchemy import BigInteger, Connection, Double, Integer, MetaData, Row, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    AnyRow = Row[Unpack[tuple[Any, ...]]]
+else:
+    AnyRow = Row  # its parameters differ between the releases of SQLAlchemy
 
 SCHEMA_NAME = "hokusai"
 """The PostgreSQL schema that holds all tables."""

@@ -1,0 +1,204 @@
+"""A worker takes the stream that is due first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, or_, select, true, update
+
+from hokusai_backend_sql.engine import Database
+from hokusai_backend_sql.entry_rows import queued_operation
+from hokusai_backend_sql.journal_schema import (
+    operation_keys,
+    operation_waits,
+    operations,
+    streams,
+)
+from hokusai_backend_sql.schema import AnyRow, database_now
+from hokusai_core.journal import Claim, ClaimRequest, QueuedOperation
+
+_LOOKS_PER_TRANSACTION = 20
+"""Streams that are looked at in one transaction, so that none is long."""
+
+_FIRST_HOLD, _LONGEST_HOLD = 0.1, 5.0
+"""Seconds until a stream that is held back is looked at again, if nothing wakes it before."""
+
+
+def claim(database: Database, request: ClaimRequest) -> tuple[Claim, ...]:
+    """Claim the stream that is due first; () where none is."""
+    while True:
+        with database.begin(synced=True) as connection:
+            for _ in range(_LOOKS_PER_TRANSACTION):
+                stream = _first_due(connection, request.destination)
+                if stream is None:
+                    return ()
+                claimed = _claim(connection, stream, request)
+                if claimed is not None:
+                    break
+        if claimed is not None:
+            return (claimed,)
+
+
+def _first_due(connection: Connection, destination: str) -> AnyRow | None:
+    """Lock the stream that is due first, past those that are being claimed at this moment."""
+    now = select(database_now()).scalar_subquery()
+    return connection.execute(
+        select(streams, database_now().label("now"))
+        .where(
+            streams.c.destination == destination,
+            streams.c.waiting > 0,
+            streams.c.ready_at <= now,
+            or_(streams.c.lease_until.is_(None), streams.c.lease_until <= now),
+        )
+        .order_by(streams.c.ready_at, streams.c.stream)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).one_or_none()
+
+
+def _claim(connection: Connection, stream: AnyRow, request: ClaimRequest) -> Claim | None:
+    """Claim a locked stream; None where its first operation is held back, which is noted."""
+    rows = connection.execute(
+        select(operations)
+        .where(*_waiting_of(stream))
+        .order_by(operations.c.sequence)
+        .limit(request.limit)
+    ).all()
+    if not rows:
+        _hold(connection, stream, ready_at=stream.now + _LONGEST_HOLD, waiting_for="")
+        return None
+    if rows[0].not_before > stream.now:
+        _hold(connection, stream, ready_at=rows[0].not_before, waiting_for="")
+        return None
+    held = None if request.ignore_waits else _first_held(connection, stream, rows[-1].sequence)
+    if held is not None and held.sequence == rows[0].sequence:
+        _hold_back(connection, stream, held.key)
+        return None
+    handed_out = _until_first_obstacle(rows, stream.now, held)
+    if not handed_out:
+        _hold_back(connection, stream, f"a release that knows {rows[0].kind!r}")
+        return None
+    fence = stream.fence + 1
+    lease_until = stream.now + request.lease_seconds
+    connection.execute(
+        update(streams)
+        .where(*_is(stream))
+        .values(
+            fence=fence,
+            worker=request.worker,
+            lease_until=lease_until,
+            late_effect_seconds=request.late_effect_seconds,
+            held_for=0,
+            waiting_for="",
+        )
+    )
+    connection.execute(
+        update(operations)
+        .where(*_waiting_of(stream), operations.c.sequence <= handed_out[-1].sequence)
+        .values(
+            maybe_applied=or_(operations.c.maybe_applied, operations.c.marked_by > 0),
+            marked_by=fence,
+            unmarked_not_before=operations.c.not_before,
+            not_before=case(
+                (operations.c.searchable == true(), lease_until + request.late_effect_seconds),
+                else_=operations.c.not_before,
+            ),
+        )
+    )
+    return Claim(
+        stream=stream.stream,
+        destination=stream.destination,
+        worker=request.worker,
+        fence=fence,
+        lease_seconds=request.lease_seconds,
+        operations=tuple(handed_out),
+    )
+
+
+def _until_first_obstacle(
+    rows: Sequence[AnyRow], now: float, held: AnyRow | None
+) -> list[QueuedOperation]:
+    handed_out = []
+    for row in rows:
+        if row.not_before > now or (held is not None and row.sequence >= held.sequence):
+            break
+        queued = queued_operation(row)
+        if queued.operation is None:
+            break
+        handed_out.append(queued)
+    return handed_out
+
+
+def _first_held(connection: Connection, stream: AnyRow, last: int) -> AnyRow | None:
+    """Find the stream's first waiting operation that a key holds back, and that key.
+
+    Waiting operations of the same stream hold nothing back: they come first anyway, and their
+    failure ends the batch. A dead one does.
+    """
+    provider = operations.alias("provider")
+    return connection.execute(
+        select(operation_waits.c.sequence, operation_waits.c.key)
+        .join(operations, operations.c.sequence == operation_waits.c.sequence)
+        .join(
+            operation_keys,
+            and_(
+                operation_keys.c.destination == operation_waits.c.destination,
+                operation_keys.c.key == operation_waits.c.key,
+                operation_keys.c.sequence < operation_waits.c.sequence,
+            ),
+        )
+        .join(provider, provider.c.sequence == operation_keys.c.sequence)
+        .where(
+            operation_waits.c.destination == stream.destination,
+            operation_waits.c.stream == stream.stream,
+            operation_waits.c.sequence <= last,
+            operations.c.state == "waiting",
+            or_(
+                and_(operation_waits.c.hard == true(), provider.c.state == "dead"),
+                and_(provider.c.state == "waiting", provider.c.stream != stream.stream),
+            ),
+        )
+        .order_by(operation_waits.c.sequence, operation_waits.c.key)
+        .limit(1)
+    ).one_or_none()
+
+
+def _hold_back(connection: Connection, stream: AnyRow, waiting_for: str) -> None:
+    """Look at the stream again later, and later each time."""
+    held_for = min(max(stream.held_for * 2, _FIRST_HOLD), _LONGEST_HOLD)
+    _hold(
+        connection,
+        stream,
+        ready_at=stream.now + held_for,
+        waiting_for=waiting_for,
+        held_for=held_for,
+    )
+
+
+def _hold(
+    connection: Connection,
+    stream: AnyRow,
+    *,
+    ready_at: float,
+    waiting_for: str,
+    held_for: float = 0.0,
+) -> None:
+    connection.execute(
+        update(streams)
+        .where(*_is(stream))
+        .values(ready_at=ready_at, waiting_for=waiting_for, held_for=held_for)
+    )
+
+
+def _is(stream: AnyRow) -> tuple[Any, ...]:
+    return (
+        streams.c.stream == stream.stream,
+        streams.c.destination == stream.destination,
+    )
+
+
+def _waiting_of(stream: AnyRow) -> tuple[Any, ...]:
+    return (
+        operations.c.stream == stream.stream,
+        operations.c.destination == stream.destination,
+        operations.c.state == "waiting",
+    )

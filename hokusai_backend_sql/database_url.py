@@ -1,0 +1,106 @@
+"""Which database a configuration means, and how it is called without credentials."""
+
+import hashlib
+import ipaddress
+import uuid
+from importlib.util import find_spec
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from hokusai_core.errors import BackendNotInstalledError, ConfigurationError
+from hokusai_core.plugins import BackendConfig
+
+_POSTGRESQL_NAMES = ("postgresql", "postgres", "postgresql+psycopg")
+_SQLITE_NAMES = ("sqlite", "sqlite+pysqlite")
+_ACCEPTED = (
+    "Set HOKUSAI_DATABASE_URL to postgresql+psycopg://user:password@host/database or to "
+    "sqlite:////absolute/path.db, or unset it for a file in HOKUSAI_DATA_DIR."
+)
+
+
+def database_url(config: BackendConfig) -> URL:
+    """Give the database of a configuration, with its driver, and an absolute path for a file.
+
+    The spool is always a file of its own; the others are ``HOKUSAI_DATABASE_URL``, by default a
+    file in the data folder.
+
+    Raises:
+        ConfigurationError: The URL is not one of PostgreSQL or of a SQLite file.
+
+    """
+    if config.role == "spool":
+        return _file(_data_folder(config) / "spool.db")
+    given = config.settings.database_url
+    if given is None or not given.get_secret_value().strip():
+        return _file(_data_folder(config) / "hokusai.db")
+    try:
+        url = make_url(given.get_secret_value().strip())
+    except (ArgumentError, ValueError):
+        # The cause repeats the URL, which may hold a password.
+        raise ConfigurationError(f"HOKUSAI_DATABASE_URL is not a URL. {_ACCEPTED}") from None
+    if url.drivername in _POSTGRESQL_NAMES:
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername not in _SQLITE_NAMES:
+        raise ConfigurationError(
+            f"HOKUSAI_DATABASE_URL names the driver {url.drivername!r}, which is not supported. "
+            f"{_ACCEPTED}"
+        )
+    if not url.database or url.database == ":memory:" or url.query.get("mode") == "memory":
+        raise ConfigurationError(
+            "HOKUSAI_DATABASE_URL names a SQLite database in memory, which would be lost with the "
+            f"process. {_ACCEPTED}"
+        )
+    return _file(Path(url.database))
+
+
+def check_driver(url: URL) -> None:
+    """See that the driver is installed, without importing it.
+
+    Raises:
+        BackendNotInstalledError: psycopg is missing; names the extra that brings it.
+
+    """
+    if url.get_backend_name() == "postgresql" and find_spec("psycopg") is None:
+        raise BackendNotInstalledError(
+            "A PostgreSQL database needs psycopg, which is not installed. Run: pip install "
+            "'hokusai-tracking[sql]'."
+        )
+
+
+def describe(url: URL) -> str:
+    """Give a database's identity without credentials; what is local carries the machine's id."""
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{url.database}@{_machine_id()}"
+    hosts = [url.host.lower()] if url.host else sorted(url.normalized_query.get("host", ()))
+    port = url.port or ",".join(url.normalized_query.get("port", ())) or 5432
+    identity = f"postgresql://{','.join(hosts)}:{port}/{url.database or ''}"
+    return f"{identity}@{_machine_id()}" if all(map(_is_local, hosts)) else identity
+
+
+def _data_folder(config: BackendConfig) -> Path:
+    return config.settings.data_dir if config.data_dir == Path() else config.data_dir
+
+
+def _file(path: Path) -> URL:
+    return URL.create("sqlite+pysqlite", database=str(path.expanduser().absolute()))
+
+
+def _is_local(host: str) -> bool:
+    """Say whether an address (or a folder of sockets) means another machine on each machine."""
+    if host.startswith("/") or host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _machine_id() -> str:
+    try:
+        identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        identity = ""
+    identity = identity or f"{uuid.getnode():x}"
+    return hashlib.sha256(f"hokusai {identity}".encode()).hexdigest()[:12]

@@ -1,0 +1,116 @@
+"""What is in the journal: entries, figures, counts."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from hokusai_backend_sql.entry_rows import queued_operation
+from hokusai_backend_sql.journal_schema import operations, streams
+from hokusai_backend_sql.schema import database_now
+from hokusai_core.journal import Backlog, EntryQuery, QueuedOperation, StreamBacklog
+
+_LISTED_STREAMS = 100
+
+
+def read(connection: Connection, query: EntryQuery) -> tuple[QueuedOperation, ...]:
+    """Read the entries that a query selects, in the order of their sequence."""
+    statement = (
+        select(operations, streams.c.waiting_for)
+        .outerjoin(
+            streams,
+            and_(
+                streams.c.stream == operations.c.stream,
+                streams.c.destination == operations.c.destination,
+            ),
+        )
+        .where(operations.c.sequence > query.after)
+        .order_by(operations.c.sequence)
+        .limit(query.limit)
+    )
+    if query.destination:
+        statement = statement.where(operations.c.destination == query.destination)
+    for column, wanted in (
+        (operations.c.stream, query.streams),
+        (operations.c.kind, query.kinds),
+        (operations.c.op_id, query.op_ids),
+    ):
+        if wanted:
+            statement = statement.where(column.in_(wanted))
+    if query.states:
+        # Spelled out one by one, so that the partial indexes are found.
+        statement = statement.where(or_(*(operations.c.state == state for state in query.states)))
+    return tuple(
+        queued_operation(row, (row.waiting_for or "") if row.state == "waiting" else "")
+        for row in connection.execute(statement)
+    )
+
+
+def unsettled(connection: Connection, names: Sequence[str]) -> int:
+    """Count the waiting operations of streams, all destinations together."""
+    waiting = connection.scalar(
+        select(func.sum(streams.c.waiting)).where(streams.c.stream.in_(names))
+    )
+    return int(waiting or 0)
+
+
+def backlog(connection: Connection, destination: str) -> Backlog:
+    """Give the figures, and the first streams of a destination ("" for all)."""
+    by_destination, dead = {}, 0
+    for row in connection.execute(
+        select(
+            streams.c.destination,
+            func.sum(streams.c.waiting).label("waiting"),
+            func.sum(streams.c.dead).label("dead"),
+        )
+        .where(or_(streams.c.waiting > 0, streams.c.dead > 0))
+        .group_by(streams.c.destination)
+        .order_by(streams.c.destination)
+    ):
+        dead += int(row.dead)
+        if row.waiting:
+            by_destination[row.destination] = int(row.waiting)
+    oldest_at = connection.scalar(
+        select(func.min(operations.c.appended_at)).where(operations.c.state == "waiting")
+    )
+    return Backlog(
+        waiting=sum(by_destination.values()),
+        dead=dead,
+        oldest_at=oldest_at,
+        by_destination=by_destination,
+        streams=_listed(connection, destination),
+        now=connection.scalar(select(database_now())) or 0.0,
+    )
+
+
+def _listed(connection: Connection, destination: str) -> tuple[StreamBacklog, ...]:
+    oldest = (
+        select(operations.c.appended_at)
+        .where(
+            operations.c.stream == streams.c.stream,
+            operations.c.destination == streams.c.destination,
+            operations.c.state == "waiting",
+        )
+        .order_by(operations.c.sequence)
+        .limit(1)
+        .scalar_subquery()
+    )
+    statement = (
+        select(streams, oldest.label("oldest_at"))
+        .where(streams.c.waiting > 0)
+        .order_by(streams.c.ready_at, streams.c.stream)
+        .limit(_LISTED_STREAMS)
+    )
+    if destination:
+        statement = statement.where(streams.c.destination == destination)
+    return tuple(
+        StreamBacklog(
+            stream=row.stream,
+            destination=row.destination,
+            waiting=row.waiting,
+            oldest_at=row.oldest_at or 0.0,
+            next_attempt_at=row.ready_at,
+            waiting_for=row.waiting_for,
+            error=row.error,
+        )
+        for row in connection.execute(statement)
+    )

@@ -1,0 +1,158 @@
+"""The rows of streams: locked always in one order, counted, and woken.
+
+Whoever locks several streams does so in the order of their names, by code points, so that no two
+transactions wait for each other in a circle.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, func, select, tuple_, update
+
+from hokusai_backend_sql.journal_schema import (
+    operation_keys,
+    operation_waits,
+    operations,
+    streams,
+)
+from hokusai_backend_sql.schema import AnyRow, database_now
+from hokusai_core.errors import LeaseLostError
+from hokusai_core.journal import Claim
+
+STATEMENT_VALUES = 5000
+"""Most values in one statement's list; SQLite allows about 32,000."""
+
+
+class StreamKey(NamedTuple):
+    """What identifies a stream."""
+
+    stream: str
+    destination: str
+
+
+def lock_streams(connection: Connection, keys: Collection[StreamKey]) -> Sequence[AnyRow]:
+    """Lock the rows of these streams and give them, each with the database's time as ``now``."""
+    names: list[Any] = [streams.c.stream, streams.c.destination]
+    if connection.dialect.name == "postgresql":
+        names = [name.collate("C") for name in names]
+    rows: list[AnyRow] = []
+    ordered = sorted(keys)
+    for start in range(0, len(ordered), STATEMENT_VALUES):
+        part = ordered[start : start + STATEMENT_VALUES]
+        rows += connection.execute(
+            select(streams, database_now().label("now"))
+            .where(tuple_(streams.c.stream, streams.c.destination).in_(part))
+            .order_by(*names)
+            .with_for_update()
+        ).all()
+    return rows
+
+
+def lock_claimed(
+    connection: Connection, claim: Claim, others: Collection[StreamKey] = ()
+) -> AnyRow:
+    """Lock the claim's stream (and others besides), and give its row.
+
+    Raises:
+        LeaseLostError: The fence is no longer the claim's.
+
+    """
+    own = StreamKey(claim.stream, claim.destination)
+    for row in lock_streams(connection, {own, *others}):
+        if (row.stream, row.destination) == own:
+            if row.fence == claim.fence and row.lease_until is not None:
+                return row
+            break
+    raise lease_lost(claim)
+
+
+def lease_lost(claim: Claim) -> LeaseLostError:
+    """Give the error that says that a claim is over."""
+    return LeaseLostError(
+        f"The claim of {claim.worker} on stream {claim.stream!r} (fence {claim.fence}) is over: it "
+        "was released, or another worker took the stream after the lease. Nothing was changed."
+    )
+
+
+def streams_held_by(connection: Connection, op_ids: Sequence[str]) -> set[StreamKey]:
+    """Find the streams with operations that wait for what these operations provide."""
+    held: set[StreamKey] = set()
+    for start in range(0, len(op_ids), STATEMENT_VALUES):
+        found = connection.execute(
+            select(operation_waits.c.stream, operation_waits.c.destination)
+            .distinct()
+            .select_from(operations)
+            .join(operation_keys, operation_keys.c.sequence == operations.c.sequence)
+            .join(
+                operation_waits,
+                (operation_waits.c.destination == operation_keys.c.destination)
+                & (operation_waits.c.key == operation_keys.c.key),
+            )
+            .where(operations.c.op_id.in_(op_ids[start : start + STATEMENT_VALUES]))
+        )
+        held.update(StreamKey(*row) for row in found)
+    return held
+
+
+def wake(connection: Connection, keys: Collection[StreamKey]) -> None:
+    """Let streams that another entry holds back be looked at again at once. They are locked."""
+    ordered = sorted(keys)
+    for start in range(0, len(ordered), STATEMENT_VALUES):
+        part = ordered[start : start + STATEMENT_VALUES]
+        connection.execute(
+            update(streams)
+            .where(
+                tuple_(streams.c.stream, streams.c.destination).in_(part),
+                streams.c.held_for > 0,
+            )
+            .values(ready_at=database_now(), held_for=0, waiting_for="")
+        )
+
+
+_ADD = (
+    update(streams)
+    .where(
+        streams.c.stream == bindparam("of_stream"),
+        streams.c.destination == bindparam("of_destination"),
+    )
+    .values(
+        waiting=streams.c.waiting + bindparam("more_waiting"),
+        dead=streams.c.dead + bindparam("more_dead"),
+    )
+)
+
+
+def add_counts(connection: Connection, changes: Mapping[StreamKey, tuple[int, int]]) -> None:
+    """Add to the numbers of waiting and dead operations of streams, which are locked."""
+    if changes:
+        connection.execute(
+            _ADD,
+            [
+                {
+                    "of_stream": key.stream,
+                    "of_destination": key.destination,
+                    "more_waiting": waiting,
+                    "more_dead": dead,
+                }
+                for key, (waiting, dead) in sorted(changes.items())
+            ],
+        )
+
+
+def recount_waiting(connection: Connection, keys: Collection[StreamKey]) -> None:
+    """Count the waiting operations of streams anew. They are locked."""
+    for key in sorted(keys):
+        waiting = (
+            select(func.count())
+            .where(
+                operations.c.stream == key.stream,
+                operations.c.destination == key.destination,
+                operations.c.state == "waiting",
+            )
+            .scalar_subquery()
+        )
+        connection.execute(
+            update(streams)
+            .where(streams.c.stream == key.stream, streams.c.destination == key.destination)
+            .values(waiting=waiting)
+        )
