@@ -1,25 +1,14 @@
-import random
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, RunStatus, RunTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.search_utils import SearchUtils
 
 from hokusai_core.entities import Run, RunData, RunInfo
 from hokusai_core.errors import InvalidInputError, UnsupportedFilterError
 from hokusai_core.filters import Condition, Order, matches, parse_filter, parse_order_by, sort_runs
-from tests.support.filter_examples import (
-    KEYS,
-    METRICS,
-    ORDERS,
-    STATUSES,
-    TEXTS,
-    TIMES,
-    comparisons,
-    filters,
-)
+from tests.support.filter_examples import ORDERS, comparisons, example_runs, filters
 
 FIELD_OF_MLFLOW = {"attribute": "attribute", "metric": "metric", "parameter": "param", "tag": "tag"}
 
@@ -149,28 +138,20 @@ def mlflow_runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mlflow")
     store = SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"))
     experiment_id = store.create_experiment("filters")
-    chance = random.Random(1)
-    for _ in range(25):
+    for example in example_runs():
+        info, data = example.info, example.data
         run = store.create_run(
             experiment_id,
-            user_id=chance.choice(["ann", "Bob"]),
-            start_time=chance.choice(TIMES),
-            run_name=chance.choice([text for text in TEXTS if text]),
-            tags=[RunTag(key, chance.choice(TEXTS)) for key in chance.sample(KEYS, 3)],
+            user_id=info.user_id,
+            start_time=info.start_time,
+            run_name=info.run_name,
+            tags=[RunTag(*pair) for pair in data.tags.items()],
         )
-        store.log_batch(
-            run.info.run_id,
-            [Metric(key, chance.choice(METRICS), 1, 0) for key in chance.sample(KEYS, 3)],
-            [Param(k, chance.choice([t for t in TEXTS if t])) for k in chance.sample(KEYS, 3)],
-            [],
-        )
-        if chance.random() < 0.7:
-            store.update_run_info(
-                run.info.run_id,
-                {"RUNNING": 1, "FINISHED": 3, "FAILED": 4}[chance.choice(STATUSES)],
-                chance.choice(TIMES),
-                None,
-            )
+        run_id = run.info.run_id
+        metrics = [Metric(key, value, 1, 0) for key, value in data.metrics.items()]
+        store.log_batch(run_id, metrics, [Param(*pair) for pair in data.params.items()], [])
+        status = RunStatus.from_string(info.status)
+        store.update_run_info(run_id, status, info.end_time, None)
     found = store.search_runs([experiment_id], "", 1, max_results=100)
     yield store, experiment_id, [_converted(run) for run in found]
     store._dispose_engine()

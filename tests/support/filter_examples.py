@@ -1,6 +1,7 @@
 """Runs and searches that tests of the filter language draw from."""
 
 import math
+import random
 
 from hypothesis import strategies as st
 
@@ -23,33 +24,35 @@ TEXTS = (
     "a\\b",
     '"q"',
 )
+FILLED_TEXTS = tuple(text for text in TEXTS if text)
 METRICS = (0.0, -1.5, 1.0, 2.0, 1e300, math.nan)
 KEYS = ("k", "K", "a b", "x.y", "x-y")
 TIMES = (1_000, 2_000, 2**53 + 1)
 STATUSES = ("RUNNING", "FINISHED", "FAILED")
 
 
-def _sometimes(values: st.SearchStrategy) -> st.SearchStrategy:
-    return st.dictionaries(st.sampled_from(KEYS), values, max_size=3)
+def example_runs(count: int = 25) -> list[Run]:
+    """Runs with every kind of value, the same ones in every test."""
+    chance = random.Random(1)
 
+    def some(values: tuple) -> dict:
+        return {key: chance.choice(values) for key in chance.sample(KEYS, 3)}
 
-RUN_DATA = st.builds(
-    RunData,
-    metrics=_sometimes(st.sampled_from(METRICS)),
-    params=_sometimes(st.sampled_from([text for text in TEXTS if text])),
-    tags=_sometimes(st.sampled_from(TEXTS)),
-)
-RUN_INFO = st.builds(
-    RunInfo,
-    run_id=st.uuids(version=4).map(lambda value: value.hex),
-    experiment_id=st.just("1"),
-    run_name=st.sampled_from([text for text in TEXTS if text]),
-    status=st.sampled_from(STATUSES),
-    start_time=st.sampled_from(TIMES),
-    end_time=st.none() | st.sampled_from(TIMES),
-    user_id=st.sampled_from(["ann", "Bob"]),
-)
-RUNS = st.lists(st.builds(Run, info=RUN_INFO, data=RUN_DATA), min_size=1, max_size=12)
+    runs = []
+    for number in range(count):
+        status = chance.choice(STATUSES)
+        info = RunInfo(
+            run_id=f"{number:032x}",
+            experiment_id="1",
+            run_name=chance.choice(FILLED_TEXTS),
+            status=status,
+            start_time=chance.choice(TIMES),
+            end_time=None if status == "RUNNING" else chance.choice(TIMES),
+            user_id=chance.choice(["ann", "Bob"]),
+        )
+        data = RunData(metrics=some(METRICS), params=some(FILLED_TEXTS), tags=some(TEXTS))
+        runs.append(Run(info=info, data=data))
+    return runs
 
 
 def _quoted(text: str) -> str:

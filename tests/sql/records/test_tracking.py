@@ -1,5 +1,6 @@
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import func, select, update
@@ -89,18 +90,14 @@ def test_a_repeated_creation_gives_the_first_ones_receipt(primary):
 
 def test_one_creation_sent_by_many_threads_makes_one_run(primary):
     operation = CreateRun(experiment_id=primary.experiment(), run_name="one", start_time=5)
-    receipts = []
     barrier = threading.Barrier(4)
 
-    def send():
+    def send(_number):
         barrier.wait()
-        receipts.append(primary.write(operation))
+        return primary.write(operation)
 
-    threads = [threading.Thread(target=send) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        receipts = list(pool.map(send, range(4)))
     assert len({receipt.primary_id for receipt in receipts}) == 1
     assert sorted(receipt.created for receipt in receipts) == [False, False, False, True]
 
@@ -212,9 +209,7 @@ def test_a_full_batch_is_stored(primary):
     )
     run = primary.get_run(run_id)
     assert len(run.data.params) == 100
-    assert run.data.metrics == {
-        f"m{number % 7}": float(number) for number in range(793, 800)
-    }
+    assert run.data.metrics == {f"m{number % 7}": float(number) for number in range(793, 800)}
     with primary.database.connect() as connection:
         assert connection.scalar(select(func.count()).select_from(metrics)) == 800
 
