@@ -13,9 +13,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    AnyRow = Row[Unpack[tuple[Any, ...]]]
+    AnyRow = Row[*tuple[Any, ...]]
 else:
     AnyRow = Row  # its parameters differ between the releases of SQLAlchemy
 

@@ -61,6 +61,19 @@ def file_system_of(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
     return kind
 
 
+def use_write_ahead_log(engine: Engine) -> None:
+    """Put the file into WAL mode, where readers and the writer do not wait for each other.
+
+    The mode stays with the file. Raises :class:`sqlalchemy.exc.OperationalError` where another
+    process holds the file in another mode.
+    """
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+
+
 def create_sqlite_engine(url: URL, *, timeout: float) -> Engine:
     """Make an engine on a SQLite file; connects later, when used.
 

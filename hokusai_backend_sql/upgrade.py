@@ -5,6 +5,7 @@ upgrade an older one. A SQLite file upgrades itself, under a file lock. PostgreS
 older schema is upgraded only by ``hokusai db upgrade``.
 """
 
+import errno
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.schema import CreateSchema
 
 from hokusai_backend_sql.schema import SCHEMA_NAME, SCHEMA_REVISION
+from hokusai_backend_sql.sqlite_file import WRITES, use_write_ahead_log
 from hokusai_backend_sql.tables import metadata
 
 VERSION_TABLES = {"postgresql": "alembic_version", "sqlite": "hokusai_alembic_version"}
@@ -37,7 +39,7 @@ def ensure_schema(engine: Engine, timeout: float) -> str:
         "" where the tables are those of this release, else what is in the way, and what to do.
 
     """
-    with engine.connect() as connection:
+    with engine.execution_options(**{WRITES: False}).connect() as connection:
         revision = schema_revision(connection)
     is_sqlite = engine.dialect.name == "sqlite"
     if revision == "" or (is_sqlite and revision in _known_older()):
@@ -137,10 +139,10 @@ def _one_at_a_time(engine: Engine, timeout: float) -> Iterator[None]:
     path = Path(f"{engine.url.database}.lock")
     try:
         with FileLock(path, timeout=timeout, mode=0o600):
-            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            use_write_ahead_log(engine)
             yield
     except Timeout as cause:
+        # An OSError, which the caller turns into its own error.
         raise TimeoutError(
-            f"{path} is held by another process that upgrades the database"
+            errno.ETIMEDOUT, "another process has been upgrading the database for too long"
         ) from cause

