@@ -51,8 +51,12 @@ def creation_of(identifier: str) -> tuple[IdKind, str] | None:
 
 
 def provisional_ids_in(text: str) -> tuple[str, ...]:
-    """List the distinct provisional ids that occur in a text (a URI, a tag value), in order."""
-    return tuple(dict.fromkeys(match[0] for match in _PROVISIONAL.finditer(text)))
+    """List the distinct provisional ids that occur in a text (a URI, a tag value), in order.
+
+    One is found where :func:`rename_ids` would exchange it, never inside a longer id.
+    """
+    words = (match[0] for match in _WORD.finditer(text))
+    return tuple(dict.fromkeys(word for word in words if is_provisional(word)))
 
 
 def rename_ids(text: str, mapping: Mapping[str, str]) -> str:

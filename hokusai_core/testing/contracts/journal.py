@@ -1,7 +1,5 @@
 """What every journal has to do."""
 
-# ruff: noqa: PLR2004 - the numbers in tests are the data
-
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """What every journal has to do when workers claim streams."""
 
-# ruff: noqa: PLR2004 - the numbers in tests are the data
-
 import pytest
 
 from hokusai_core.backends import OpenBackend

@@ -1,7 +1,5 @@
 """What every registry backend has to do."""
 
-# ruff: noqa: PLR2004 - the numbers in tests are the data
-
 import uuid
 
 import pytest

@@ -1,7 +1,5 @@
 """What every tracking backend has to do."""
 
-# ruff: noqa: PLR2004 - the numbers in tests are the data
-
 import math
 import uuid
 from pathlib import Path
