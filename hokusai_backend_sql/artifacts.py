@@ -34,9 +34,10 @@ def put_file(
         RejectedError: The path is a folder, or a part of it is a file.
 
     """
+    _lock(connection, owner)
     _check_place(connection, owner, path)
     before = connection.scalar(
-        select(artifacts.c.content).where(_of(owner), artifacts.c.path == path).with_for_update()
+        select(artifacts.c.content).where(_of(owner), artifacts.c.path == path)
     )
     sha256, size = store_content(connection, opener)
     overwrite(
