@@ -35,7 +35,7 @@ class PostgresServer:
             self._run("CREATE DATABASE {}", name)
         else:
             self._ensure_template()
-            self._run("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, self._template)
+            self._run("CREATE DATABASE {} TEMPLATE {}", name, self._template)
         return self.url.set(database=name)
 
     def drop_database(self, url: URL) -> None:

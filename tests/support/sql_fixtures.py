@@ -4,8 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.engine import URL
 
+from hokusai_backend_sql.engine import Database
+from hokusai_backend_sql.journal_schema import operations, streams
 from hokusai_core.backends import OpenBackend, open_backend
 from hokusai_core.hookspecs import Journal
 from hokusai_core.plugins import BackendConfig, Role
@@ -80,3 +83,31 @@ def open_sql(tmp_path: Path) -> Iterator[OpenSql]:
 @pytest.fixture
 def journal(open_sql: OpenSql, database_url: str) -> Journal:
     return open_sql(database_url).journal
+
+
+@pytest.fixture
+def database(database_url: str, tmp_path: Path) -> Iterator[Database]:
+    """The database under the journal, to look at it and to disturb it."""
+    database = Database(database_url, Settings.load(data_dir=tmp_path))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def time_passes(database: Database) -> Callable[[float], None]:
+    """Lets seconds pass for the journal, by moving all times that it has stored into the past."""
+
+    def move(seconds: float) -> None:
+        with database.begin() as connection:
+            for table, names in (
+                (streams, ("ready_at", "lease_until")),
+                (
+                    operations,
+                    ("not_before", "unmarked_not_before", "appended_at", "settled_at"),
+                ),
+            ):
+                connection.execute(
+                    update(table).values({name: table.c[name] - seconds for name in names})
+                )
+
+    return move
