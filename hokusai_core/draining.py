@@ -141,7 +141,7 @@ class Drain:
                         settled += step.delivered + step.dead
                     if step.kind == "idle" or (step.kind == "held" and not step.stream):
                         return
-            except BaseException as failure:  # handed to the thread that waits
+            except BaseException as failure:  # noqa: BLE001 - handed to the thread that waits
                 failures.append(failure)
 
         threads = [

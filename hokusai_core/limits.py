@@ -41,3 +41,5 @@ TIMESTAMP_MAX = 2**63 - 1
 """A timestamp is a signed 64-bit integer of milliseconds, not negative."""
 ARTIFACT_PATH_CHARACTERS = 1000
 """Characters in an artifact's path; object stores allow 1024 bytes with the root."""
+SEARCH_RESULTS = 50_000
+"""``SEARCH_MAX_RESULTS_THRESHOLD`` (``mlflow/store/tracking/__init__.py``): runs in one page."""

@@ -491,7 +491,7 @@ class AliasOperation(RegistryOperation):
 class SetAlias(AliasOperation):
     """Let an alias point to a version."""
 
-    reference_fields: ClassVar[tuple[str, ...]] = ("version",)
+    reference_fields: ClassVar[tuple[str, ...]] = ("version", "expected")
 
     kind: Literal["set_alias"] = "set_alias"
     version: str

@@ -8,6 +8,7 @@ from hokusai_core.entities import ModelVersion, Page, RegisteredModel
 from hokusai_core.errors import ModelNotFoundError, NotFoundError, TransientError
 from hokusai_core.journal import QueuedOperation
 from hokusai_core.operations import (
+    AliasOperation,
     CreateModelVersion,
     RegistryOperation,
     SetModelVersionTags,
@@ -53,6 +54,26 @@ class RegistryReader:
         if base is None and not entries:
             raise failure or ModelNotFoundError(f"Model not found: {name}.")
         return overlay_registered_model(base, operations_of(entries), name)
+
+    def known_alias(self, name: str, alias: str) -> str | None:
+        """Give the version that an alias points to by what the journal knows: "" for none.
+
+        None where the journal knows nothing of the alias. The primary is not asked.
+        """
+        entries = self._entries(name, everything=True)
+        model = overlay_registered_model(None, operations_of(entries), name)
+        if alias in model.aliases:
+            version = model.aliases[alias]
+            return self._sources.ids.primary_id(version) or version
+        mentions = any(
+            isinstance(operation, AliasOperation) and operation.alias == alias
+            for operation in operations_of(entries)
+        )
+        creation_waits = any(
+            entry.kind == "create_registered_model" and entry.state == "waiting"
+            for entry in entries
+        )
+        return "" if mentions or creation_waits else None
 
     def get_version(self, name: str, version: str) -> ModelVersion:
         """Get a version by its number or its provisional id.

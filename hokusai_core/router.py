@@ -116,11 +116,6 @@ class Router:
         with self._streams.holding(operation.stream):
             return self._write(operation, open_content)
 
-    def note(self, operation: AnyOperation, primary_id: str) -> None:
-        """Let the journal know of a registration that the primary took, for look-ups in an outage."""
-        if self._fallback:
-            self._fallback.note(operation, self._destination, primary_id)
-
     def _write(self, operation: AnyOperation, open_content: OpenContent | None) -> WriteResult:
         if self._fallback and self._has_to_queue(operation):
             return self._queue(self._fallback, operation, open_content, None)
@@ -192,6 +187,9 @@ class Router:
         if operation.creates and receipt.primary_id:
             for prefix in ("run", "artifacts"):
                 self._streams.meet(f"{prefix}/{receipt.primary_id}")
+        if self._fallback and operation.specification == "registry":
+            # So that look-ups by model, alias and tag work in an outage; a failure costs nothing.
+            self._fallback.note(operation, self._destination, receipt.primary_id)
         if self._reporter.under_way and not self._settings.auto_sync:
             self._reporter.over()
 

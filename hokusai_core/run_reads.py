@@ -2,13 +2,18 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from hokusai_core.entities import FileInfo, Metric, Run
 from hokusai_core.errors import NotFoundError, TransientError
+from hokusai_core.identifiers import is_provisional
 from hokusai_core.journal import QueuedOperation
-from hokusai_core.operations import ArtifactOwner, CreateExperiment, LogArtifact
+from hokusai_core.operations import (
+    ArtifactOwner,
+    CreateExperiment,
+    CreateLoggedModel,
+    LogArtifact,
+)
 from hokusai_core.overlay import (
     merge_metric_history,
     merge_runs,
@@ -18,6 +23,7 @@ from hokusai_core.overlay import (
 )
 from hokusai_core.queries import RunQuery
 from hokusai_core.reading import KEPT, WAITING, Sources, any_waiting, operations_of
+from hokusai_core.snapshots import RunSnapshots
 
 _RUN_KINDS = ("create_run", "log_batch", "update_run")
 
@@ -27,12 +33,12 @@ class RunReader:
 
     Args:
         sources: Primary and journal.
-        known: Gives what this process's handle knows of a run that began in health, else None.
+        snapshots: What this process's handles know of runs that began in health.
     """
 
-    def __init__(self, sources: Sources, known: Callable[[frozenset[str]], Run | None]) -> None:
+    def __init__(self, sources: Sources, snapshots: RunSnapshots) -> None:
         self._sources = sources
-        self._known = known
+        self._snapshots = snapshots
 
     def get_run(self, run_id: str) -> Run:
         """Get a run under the primary's id where that is known.
@@ -57,7 +63,7 @@ class RunReader:
                 failure = reason
         if base is None:
             entries = self._sources.entries(streams=streams, states=KEPT)
-            base = self._known(ids)
+            base = self._snapshots.find(ids)
         if base is None and not entries:
             raise failure or NotFoundError(f"Run {run_id} is neither on the primary nor waiting.")
         run = overlay_run(base, operations_of(entries), ids)
@@ -99,10 +105,9 @@ class RunReader:
                 raise
             failure, found = reason, ()
         entries = self._sources.entries(
-            kinds=(*_RUN_KINDS, "create_experiment"), states=KEPT if failure else WAITING
+            kinds=(*_RUN_KINDS, "create_experiment"),
+            states=WAITING if query.experiment_ids and failure is None else KEPT,
         )
-        if not entries:
-            return found
         operations = operations_of(entries)
         wanted = set(query.experiment_ids) | {
             operation.provisional_id or ""
@@ -115,7 +120,18 @@ class RunReader:
             run.model_copy(update={"sync_state": self._state_of(run, entries)})
             for run in waiting_runs(operations)
         ]
-        return merge_runs(overlaid, waiting, merging)
+        known = self._known_runs(wanted, entries) if failure else []
+        if not waiting and not known:
+            return tuple(overlaid)
+        return merge_runs((*known, *overlaid), waiting, merging)
+
+    def _known_runs(self, experiments: set[str], entries: tuple[QueuedOperation, ...]) -> list[Run]:
+        """Give the runs that began in health and have a handle in this process."""
+        return [
+            self._overlaid(run, entries)
+            for run in self._snapshots.all()
+            if run.info.experiment_id in experiments and not is_provisional(run.info.run_id)
+        ]
 
     def _overlaid(self, run: Run, entries: tuple[QueuedOperation, ...]) -> Run:
         provisional = self._sources.ids.provisional_id(run.info.run_id)
@@ -219,6 +235,28 @@ class RunReader:
             else:
                 self._download(owner, file, target)
         return destination / path if path else destination
+
+    def run_of_logged_model(self, model_id: str) -> str | None:
+        """Give the run that logged a model; None where it has none.
+
+        Raises:
+            NotFoundError: There is no such logged model.
+            TransientError: The primary is away, and the model does not wait here.
+        """
+        for entry in self._sources.entries(kinds=("create_logged_model",), states=KEPT):
+            operation = entry.operation
+            names = (operation.provisional_id, entry.primary_id) if operation else ()
+            if isinstance(operation, CreateLoggedModel) and model_id in names:
+                return operation.run_id
+        primary_id, _ = self._sources.names(model_id)
+        if primary_id is None:
+            raise NotFoundError(f"Logged model {model_id} is neither on the primary nor waiting.")
+        model = self._sources.ask(
+            lambda backend: backend.tracking.tracking_get_logged_model(
+                primary_id, self._sources.deadline()
+            )
+        )
+        return model.source_run_id or None
 
     def _files_below(self, owner: ArtifactOwner, run_id: str, path: str) -> list[str]:
         files: list[str] = []

@@ -9,12 +9,13 @@ import threading
 import time
 import weakref
 from dataclasses import dataclass
+from typing import Any
 
+from hokusai_core.addresses import without_credentials
 from hokusai_core.backends import find_backend, open_backend
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.clock import Clock, SystemClock
 from hokusai_core.draining import BackgroundDrainer, Drain
-from hokusai_core.entities import Run
 from hokusai_core.errors import (
     BackendNotInstalledError,
     ConfigurationError,
@@ -23,14 +24,16 @@ from hokusai_core.errors import (
 from hokusai_core.fallback import FallbackStore
 from hokusai_core.forwarding import Forwarder
 from hokusai_core.ids import IdTranslator
+from hokusai_core.journal import QueuedOperation
 from hokusai_core.lazy import Lazy
 from hokusai_core.outages import OutageReporter
 from hokusai_core.plugins import BackendConfig, BackendPlugin, Role
-from hokusai_core.reading import Sources
+from hokusai_core.reading import KEPT, Sources
 from hokusai_core.registry_reads import RegistryReader
 from hokusai_core.resolution import BackendSelection
 from hokusai_core.router import Circuits, Router
 from hokusai_core.run_reads import RunReader
+from hokusai_core.settings import Settings
 from hokusai_core.snapshots import RunSnapshots
 from hokusai_core.streams import StreamStates
 from hokusai_core.sync import Step, SyncWorker
@@ -106,7 +109,7 @@ class Runtime:
             clock,
             on_queued=self.drainer.wake if settings.auto_sync else lambda: None,
         )
-        sources = Sources(
+        self.sources = Sources(
             self.primary,
             destination,
             self.fallback,
@@ -115,8 +118,8 @@ class Runtime:
             settings,
             clock,
         )
-        self.runs = RunReader(sources, self._known_run)
-        self.registry = RegistryReader(sources)
+        self.runs = RunReader(self.sources, self.snapshots)
+        self.registry = RegistryReader(self.sources)
         self._worker: SyncWorker | None = None
         _register_process_hooks(self)
 
@@ -136,6 +139,43 @@ class Runtime:
                 runtime = cls(selection, destination, plugin, SystemClock())
                 _RUNTIMES[key] = runtime
             return runtime
+
+    @classmethod
+    def from_portable(cls, portable: dict[str, Any]) -> "Runtime":
+        """Give the runtime for what :meth:`portable_selection` gave, in any process.
+
+        Secrets come from this process's environment.
+        """
+        settings = Settings.load(**portable["settings"])
+        fields = {name: value for name, value in portable.items() if name != "settings"}
+        return cls.shared(BackendSelection(settings=settings, **fields))
+
+    def portable_selection(self) -> dict[str, Any]:
+        """Give what selects these backends, without secrets, to be pickled.
+
+        Raises:
+            ConfigurationError: The backend was given as an object, which another process lacks.
+        """
+        if self.selection.plugin is not None:
+            raise ConfigurationError(
+                f"A run on backend {self._plugin.name!r}, given as an object, cannot be pickled."
+            )
+        secrets = {"api_key", "database_url"}
+        settings = self.settings.model_dump(
+            include=self.settings.model_fields_set - secrets, exclude_none=True
+        )
+        return {
+            "backend": self.selection.backend,
+            "fallback": self.selection.fallback,
+            "fallback_asked": self.selection.fallback_asked,
+            "tracking_uri": without_credentials(self.selection.tracking_uri),
+            "registry_uri": without_credentials(self.selection.registry_uri),
+            "settings": settings,
+        }
+
+    def run_entries(self, run_id: str, kinds: tuple[str, ...]) -> tuple[QueuedOperation, ...]:
+        """Read the journal's entries of a run's stream, in every state."""
+        return self.sources.entries(streams=(f"run/{run_id}",), kinds=kinds, states=KEPT)
 
     def can(self, capability: str) -> bool:
         """Say whether the primary declares a capability."""
@@ -188,9 +228,6 @@ class Runtime:
         self.reporter.reset_after_fork()
         self.drainer.reset_after_fork()
         self._worker = None
-
-    def _known_run(self, ids: frozenset[str]) -> Run | None:
-        return self.snapshots.find(ids)
 
     def _config(self, role: Role) -> BackendConfig:
         return _backend_config(self.selection, role)

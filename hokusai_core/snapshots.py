@@ -23,6 +23,10 @@ class RunSnapshots:
         """Remember a handle as long as it lives."""
         self._handles[run_id] = handle
 
+    def all(self) -> tuple[Run, ...]:
+        """Give what every living handle knows."""
+        return tuple(handle.known_run() for handle in tuple(self._handles.values()))
+
     def find(self, ids: frozenset[str]) -> Run | None:
         """Give what a handle knows of the run with one of these ids."""
         for run_id in ids:

@@ -25,6 +25,7 @@ from hokusai_core.clock import Clock, Deadline
 from hokusai_core.entities import Receipt
 from hokusai_core.errors import (
     BackendError,
+    ConflictError,
     JournalUnavailableError,
     LeaseLostError,
     PermanentError,
@@ -34,12 +35,14 @@ from hokusai_core.hookspecs import Journal, OpenContent
 from hokusai_core.identifiers import IdKind, creation_of, rename_ids
 from hokusai_core.journal import Claim, ClaimRequest, QueuedOperation, Release, Settlement
 from hokusai_core.operations import (
+    AliasOperation,
     AnyOperation,
     CreateLoggedModel,
     CreateModelVersion,
     CreateRun,
     LogArtifact,
     LogBatch,
+    SetAlias,
 )
 from hokusai_core.retry import full_jitter
 from hokusai_core.router import Circuits
@@ -291,6 +294,8 @@ class SyncWorker:
                         operation, Deadline(seconds, self._clock), open_content
                     )
             else:
+                if isinstance(operation, AliasOperation):
+                    self._refuse_moved_alias(operation, deadline)
                 receipt = self._primary.write(operation, deadline, open_content)
         except PermanentError:
             circuit.succeeded(permit)
@@ -337,6 +342,30 @@ class SyncWorker:
         else:
             found = []
         return Receipt(primary_id=found[0], created=False) if found else None
+
+    def _refuse_moved_alias(self, operation: AliasOperation, deadline: Deadline) -> None:
+        """Leave an alias alone that somebody else decided about while the operation waited.
+
+        Raises:
+            ConflictError: It points neither where it did when last seen, nor where it shall.
+        """
+        if operation.force:
+            return
+        registry = self._primary.registry
+        model = registry.registry_get_registered_model(operation.name, deadline)
+        current = model.aliases.get(operation.alias, "")
+        wanted = operation.version if isinstance(operation, SetAlias) else ""
+        if current in ("", wanted, operation.expected):
+            return
+        seen = (
+            "nothing was known of it"
+            if operation.expected is None
+            else (f"it pointed to {operation.expected or 'nothing'}")
+        )
+        raise ConflictError(
+            f"Alias {operation.alias!r} of {operation.name!r} points to version {current}; when the "
+            f"move to {wanted or 'nothing'} was queued, {seen}. Move it again if that still holds."
+        )
 
     def _resolved(self, operation: AnyOperation) -> AnyOperation:
         """Put primary ids in the place of provisional ones; what is not known is waited for."""

@@ -107,6 +107,14 @@ def step(value: Any, metric: str) -> int:
     return checked
 
 
+def count(value: Any, what: str, most: int) -> int:
+    """Check a number of results: a whole number from 1 to ``most``."""
+    checked = _integer(value, what)
+    if not 1 <= checked <= most:
+        raise InvalidInputError(f"{what} must be from 1 to {most}, not {checked}.")
+    return checked
+
+
 def timestamp(value: Any, what: str) -> int:
     """Check a time: whole milliseconds since 1970 (UTC), not negative."""
     checked = _integer(value, f"The timestamp of {what}")

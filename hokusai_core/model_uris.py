@@ -1,0 +1,87 @@
+"""What a model URI points to."""
+
+import re
+from typing import Literal
+
+from hokusai_core import validation
+from hokusai_core.errors import InvalidInputError
+from hokusai_core.identifiers import IdKind, creation_of
+from hokusai_core.operations import Value
+
+_LOGGED_MODEL = re.compile(r"m-[0-9A-Za-z]+")
+
+
+class ModelReference(Value):
+    """A parsed model URI.
+
+    ``kind`` is ``version`` (``name`` and ``version``), ``alias`` (``name`` and ``alias``), ``logged``
+    (``model_id``), ``run`` (``run_id`` and ``path``), or ``other``: any URI that only the primary
+    and its storage understand.
+    """
+
+    kind: Literal["version", "alias", "logged", "run", "other"]
+    uri: str
+    name: str = ""
+    version: str = ""
+    alias: str = ""
+    model_id: str = ""
+    run_id: str = ""
+    path: str = ""
+
+
+def parse_model_uri(uri: object) -> ModelReference:
+    """Take a model URI apart.
+
+    Accepts ``models:/name/3``, ``models:/name@alias``, ``models:/m-...`` (a logged model, also one
+    that waits), ``runs:/run_id/path``, and any other URI with a scheme.
+
+    Raises:
+        InvalidInputError: It is none of these.
+    """
+    text = validation.text(uri, "The model URI", empty=False)
+    if text.startswith("models:/"):
+        return _registered(text, text.removeprefix("models:/").strip("/"))
+    if text.startswith("runs:/"):
+        run_id, _, path = text.removeprefix("runs:/").strip("/").partition("/")
+        return ModelReference(
+            kind="run",
+            uri=text,
+            run_id=validation.run_id(run_id),
+            path=validation.artifact_path(path, "The path in a runs:/ URI"),
+        )
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.\-]*:", text):
+        raise InvalidInputError(
+            f"{text!r} is not a model URI: models:/name/version, models:/name@alias, "
+            "models:/m-..., runs:/run_id/path, or the URI of an artifact store."
+        )
+    return ModelReference(kind="other", uri=text)
+
+
+def parse_model_name(reference: object) -> ModelReference:
+    """Take apart what names a registered version: ``name/3``, ``name@alias`` or a ``models:/`` URI."""
+    text = validation.text(reference, "The model", empty=False)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.\-]*:/", text):
+        return parse_model_uri(text)
+    return _registered(f"models:/{text}", text)
+
+
+def _registered(uri: str, rest: str) -> ModelReference:
+    creation = creation_of(rest)
+    if _LOGGED_MODEL.fullmatch(rest) or (creation and creation[0] is IdKind.MODEL):
+        return ModelReference(kind="logged", uri=uri, model_id=rest)
+    if "@" in rest:
+        name, _, alias = rest.rpartition("@")
+        return ModelReference(
+            kind="alias", uri=uri, name=validation.model_name(name), alias=validation.alias(alias)
+        )
+    name, _, version = rest.rpartition("/")
+    if not name:
+        raise InvalidInputError(
+            f"{uri!r} names no version: write models:/name/version or models:/name@alias."
+        )
+    return ModelReference(
+        kind="version",
+        uri=uri,
+        name=validation.model_name(name),
+        version=validation.version(version),
+    )
