@@ -14,6 +14,8 @@ from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
 from hokusai_backend_sql.engine import Database
+from hokusai_backend_sql.schema import SCHEMA_NAME
+from hokusai_backend_sql.tables import metadata
 from hokusai_core.settings import Settings
 
 VARIABLE = "HOKUSAI_TEST_DATABASE_URL"
@@ -21,22 +23,36 @@ VARIABLE = "HOKUSAI_TEST_DATABASE_URL"
 
 
 class PostgresServer:
-    """A running server, on which each test gets a fresh copy of a database with all tables."""
+    """A running server, on which each test gets a database with all tables and no rows."""
 
     def __init__(self, url: URL) -> None:
         self.url = url.set(drivername="postgresql+psycopg")
-        self._template = f"hokusai_template_{uuid.uuid4().hex[:12]}"
-        self._has_template = False
+        self._shared: URL | None = None
 
-    def create_database(self, *, empty: bool = False) -> URL:
-        """Make a database, with the tables of this release unless it shall be empty."""
+    def create_database(self) -> URL:
+        """Make an empty database."""
         name = f"hokusai_test_{uuid.uuid4().hex[:12]}"
-        if empty:
-            self._run("CREATE DATABASE {}", name)
-        else:
-            self._ensure_template()
-            self._run("CREATE DATABASE {} TEMPLATE {}", name, self._template)
+        self._run("CREATE DATABASE {}", name)
         return self.url.set(database=name)
+
+    def clean_database(self) -> URL:
+        """Give the database that the tests share, with all tables and no rows.
+
+        Emptying tables takes a tenth of the time that copying and dropping a database takes.
+        """
+        if self._shared is None:
+            self._shared = self.create_database()
+            database = Database(self._shared, Settings.load(journal_timeout=30))
+            database.upgrade()
+            database.close()
+            return self._shared
+        self.terminate_connections(self._shared)
+        names = [sql.Identifier(SCHEMA_NAME, name) for name in metadata.tables]
+        with self._connect(self._shared) as connection:
+            connection.execute(
+                sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(sql.SQL(", ").join(names))
+            )
+        return self._shared
 
     def drop_database(self, url: URL) -> None:
         """Remove a database, whoever is connected."""
@@ -51,28 +67,17 @@ class PostgresServer:
             ).fetchall()
         return len(rows)
 
-    def drop_template(self) -> None:
-        """Remove what :meth:`create_database` copies."""
-        if self._has_template:
-            self.drop_database(self.url.set(database=self._template))
-
-    def _ensure_template(self) -> None:
-        if self._has_template:
-            return
-        self._run("CREATE DATABASE {}", self._template)
-        self._has_template = True
-        database = Database(
-            self.url.set(database=self._template), Settings.load(journal_timeout=30)
-        )
-        database.upgrade()
-        database.close()
+    def drop_shared(self) -> None:
+        """Remove what :meth:`clean_database` made."""
+        if self._shared is not None:
+            self.drop_database(self._shared)
 
     def _run(self, statement: str, *names: str) -> None:
         with self._connect() as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
-    def _connect(self) -> psycopg.Connection:
-        plain = self.url.set(drivername="postgresql")
+    def _connect(self, url: URL | None = None) -> psycopg.Connection:
+        plain = (url or self.url).set(drivername="postgresql")
         return psycopg.connect(plain.render_as_string(hide_password=False), autocommit=True)
 
 
@@ -85,7 +90,7 @@ def running_server() -> Iterator[PostgresServer]:
         try:
             yield server
         finally:
-            server.drop_template()
+            server.drop_shared()
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it looks for a runtime folder that a container lacks

@@ -27,15 +27,13 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def postgres_database(postgres_server: PostgresServer) -> Iterator[URL]:
-    url = postgres_server.create_database()
-    yield url
-    postgres_server.drop_database(url)
+def postgres_database(postgres_server: PostgresServer) -> URL:
+    return postgres_server.clean_database()
 
 
 @pytest.fixture
 def empty_postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
-    url = postgres_server.create_database(empty=True)
+    url = postgres_server.create_database()
     yield url.render_as_string(hide_password=False)
     postgres_server.drop_database(url)
 
