@@ -148,11 +148,11 @@ class MemoryJournal:
         with self._lock:
             now = self._check()
             stream = self._held(claim)
-            settled = [
-                settlement
-                for settlement in settlements
-                if self._is_waiting(settlement.op_id, claim)
-            ]
+            settled = [each for each in settlements if self._is_waiting(each.op_id, claim)]
+            for settlement in settlements:
+                # What a person discarded meanwhile, and the primary has, keeps its mapping.
+                if settlement.outcome == "delivered" and settlement.op_id in self._entries:
+                    self._map(self._entries[settlement.op_id], settlement.primary_id)
             for settlement in settled:
                 entry = self._active[settlement.op_id]
                 entry.error = settlement.error
@@ -374,15 +374,20 @@ class MemoryJournal:
         entry.settled_at = now
         if state == "dead":
             entry.state = "dead"
+            entry.attempts += 1
         else:
             entry.state = "delivered" if state == "delivered" else "discarded"
             entry.content = None
             del self._active[operation.op_id]
-        if state == "delivered" and primary_id:
-            entry.primary_id = primary_id
-            if operation.provisional_id is not None:
-                self._mapping[operation.provisional_id] = primary_id
+        if state == "delivered":
+            self._map(entry, primary_id)
         self._wake(operation.provides, now)
+
+    def _map(self, entry: EntryRecord, primary_id: str) -> None:
+        entry.primary_id = primary_id
+        provisional = entry.operation.provisional_id
+        if primary_id and provisional is not None:
+            self._mapping[provisional] = primary_id
 
     def _wake(self, keys: frozenset[str], now: float) -> None:
         seen: set[StreamKey] = set()

@@ -18,7 +18,7 @@ from hokusai_core.errors import (
     UnavailableError,
 )
 from hokusai_core.identifiers import new_op_id
-from hokusai_core.journal import ClaimRequest, Entry, Release
+from hokusai_core.journal import ClaimRequest, Entry, Release, Settlement
 from hokusai_core.operations import (
     ArtifactOwner,
     CreateExperiment,
@@ -295,3 +295,21 @@ def test_times_of_an_entry_are_the_journal_s_own(journal: MemoryJournal, clock: 
     assert journal.journal_claim(REQUEST) == ()
     clock.now += 5
     assert journal.journal_claim(REQUEST)
+
+
+def test_what_becomes_true_wakes_a_released_stream(journal: MemoryJournal) -> None:
+    version = CreateModelVersion(name="m", source="s3://b/m")
+    append(journal, version)
+    (waiting,) = journal.journal_claim(REQUEST)
+    model = CreateRegisteredModel(name="m")
+    append(journal, model)
+    release = Release(retry_in=600, waiting_for="registered/m", untouched=(version.op_id,))
+    journal.journal_release(waiting, release)
+    assert journal.journal_backlog("d").streams[0].waiting_for == "registered/m"
+    (claim,) = journal.journal_claim(REQUEST)
+    assert claim.stream == "model/m"
+    assert journal.journal_claim(REQUEST) == ()
+    delivered = Settlement(op_id=model.op_id, outcome="delivered")
+    journal.journal_settle(claim, (delivered,))
+    (claim,) = journal.journal_claim(REQUEST)
+    assert claim.operations[0].op_id == version.op_id

@@ -111,6 +111,20 @@ class JournalContract(JournalClaims):
         assert entry.settled_at is not None
         assert backend.journal.journal_unsettled((run.stream,)) == 0
 
+    def test_what_is_discarded_meanwhile_keeps_its_mapping(
+        self, backend: OpenBackend, destination: str
+    ) -> None:
+        """The primary has it all the same; it stays discarded and is not counted."""
+        run, primary_id = new_run("1"), new_op_id()
+        self.append(backend, destination, run)
+        claim = self.claim(backend, destination)
+        assert backend.journal.journal_discard((run.op_id,)) == 1
+        assert self.settle(backend, claim, run, primary_id=primary_id) == 0
+        provisional = run.provisional_id or ""
+        assert backend.journal.journal_resolve((provisional,)) == {provisional: primary_id}
+        (entry,) = self.read(backend, destination, states=("discarded",))
+        assert entry.op_id == run.op_id
+
     def test_version_numbers_are_no_aliases(self, backend: OpenBackend, destination: str) -> None:
         """They are resolved, but a number names no version on its own."""
         version = CreateModelVersion(name=unique("model"), source="s3://b/m")

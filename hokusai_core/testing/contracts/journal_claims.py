@@ -178,27 +178,13 @@ class JournalClaims(JournalSteps):
     # Waiting for keys
 
     def test_a_version_waits_for_its_model(self, backend: OpenBackend, destination: str) -> None:
-        """What is required in another stream is delivered first."""
+        """What is required in another stream is delivered first, and then the version is due."""
         model, version = model_and_version()
         self.append(backend, destination, model, version)
         claim = self.claim(backend, destination)
         assert ids_of(claim) == [model.op_id]
         assert self.claims(backend, destination) == ()
         self.settle(backend, claim, model)
-        assert ids_of(self.claim(backend, destination)) == [version.op_id]
-
-    def test_what_becomes_true_wakes_those_who_wait(
-        self, backend: OpenBackend, destination: str
-    ) -> None:
-        """A stream that was released to wait for a key is due when the key is provided."""
-        model, version = model_and_version()
-        self.append(backend, destination, model, version)
-        forced = self.claim(backend, destination, ignore_waits=True)
-        waiting = self.claim(backend, destination, ignore_waits=True)
-        by_stream = {claim.stream: claim for claim in (forced, waiting)}
-        release = Release(retry_in=600.0, waiting_for="the model", untouched=(version.op_id,))
-        backend.journal.journal_release(by_stream[version.stream], release)
-        self.settle(backend, by_stream[model.stream], model)
         assert ids_of(self.claim(backend, destination)) == [version.op_id]
 
     def test_a_dead_requirement_holds_back(self, backend: OpenBackend, destination: str) -> None:
