@@ -90,7 +90,10 @@ class _ProxiedFiles:
         with open_content() as content:
             length = _length(content, size)
             body: Any = _Sized(content, length) if length else content.read()
-            self._send("PUT", self._endpoint(path), data=body, writes=True).close()
+            answer = self._send("PUT", self._endpoint(path), data=body, writes=True)
+        if answer.content.strip() not in (b"", b"{}"):  # MLflow's answer has no body
+            what = f"Storing {path!r} at {self._transport.shown_uri}"
+            raise from_answer(_OK, answer.headers, answer.content, what, proven=True, fast=False)
 
     def listing(self, path: str) -> list[FileInfo]:
         answer = self._send("GET", SERVICE, params={"path": posixpath.join(self._root, path)})

@@ -93,13 +93,19 @@ def model_version(entity: Any) -> ModelVersion:
         version=str(made_id(entity.version, "model version")),
         source_uri=entity.source or "",
         run_id=entity.run_id or None,
-        model_id=getattr(entity, "model_id", None) or None,
+        model_id=getattr(entity, "model_id", None) or logged_model_id(entity.source or ""),
         description=entity.description or "",
         tags=dict(entity.tags or {}),
         aliases=tuple(entity.aliases or ()),
         creation_timestamp=entity.creation_timestamp,
         status=entity.status or "READY",
     )
+
+
+def logged_model_id(source: str) -> str | None:
+    """Give the logged model that a source ``models:/m-...`` names; None for any other source."""
+    name = source.removeprefix("models:/")
+    return name if name != source and name.startswith("m-") and "/" not in name else None
 
 
 def file_info(path: str, *, is_dir: bool, size: int | None) -> FileInfo:

@@ -69,6 +69,8 @@ def is_http(uri: str) -> bool:
 def without_credentials(uri: str) -> str:
     """Give an address without user, password, query and fragment, for messages."""
     parts = urlsplit(uri)
+    if not parts.netloc:
+        return f"{parts.scheme}://{parts.path}" if parts.scheme else parts.path
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -132,7 +134,7 @@ def _normal(uri: str) -> str:
     parts = urlsplit(uri)
     scheme = parts.scheme.lower()
     if scheme.startswith("sqlite"):
-        return f"{scheme}:///{parts.path.lstrip('/')}@{machine_id()}"
+        return f"{scheme}://{parts.path}@{machine_id()}"
     host = (parts.hostname or "").lower()
     shown = f"[{host}]" if ":" in host else host
     if parts.port is not None and parts.port != DEFAULT_PORTS.get(scheme):

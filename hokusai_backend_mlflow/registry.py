@@ -67,6 +67,7 @@ class RegistryHooks:
         """Create the version in one request; nothing is waited for."""
         from mlflow.entities.model_registry import ModelVersionTag
 
+        operation = self._without_model_uri(operation, deadline)
         tags = {**operation.tags, OP_ID_TAG: operation.op_id}
         with _about_models():
             made = self._client.registry(deadline).create_model_version(
@@ -246,13 +247,14 @@ class RegistryHooks:
         with _about_models():
             uri = self._client.registry(deadline).get_model_version_download_uri(name, version)
         scheme, _, rest = uri.partition(":/")
+        model_id = convert.logged_model_id(uri)
         path = ""
         if scheme == "runs":
             run_id, _, path = rest.strip("/").partition("/")
             owner = ArtifactOwner(kind="run", id=run_id)
             root = self._client.owner_root(owner, Deadline(idle))
-        elif scheme == "models" and rest.strip("/").startswith("m-"):
-            owner = ArtifactOwner(kind="model", id=rest.strip("/"))
+        elif model_id is not None:
+            owner = ArtifactOwner(kind="model", id=model_id)
             root = self._client.owner_root(owner, Deadline(idle))
         else:
             root = self._client.files(uri, idle)
@@ -262,6 +264,23 @@ class RegistryHooks:
                 "is the upload still under way?"
             )
         return destination
+
+    def _without_model_uri(
+        self, operation: CreateModelVersion, deadline: Deadline
+    ) -> CreateModelVersion:
+        """Resolve ``models:/m-...`` for a database: its store would ask the process's default."""
+        model_id = convert.logged_model_id(operation.source) or operation.model_id
+        if model_id is None or self._client.registry_transport is not None:
+            return operation
+        model = convert.logged_model(self._client.tracking(deadline).get_logged_model(model_id))
+        named = convert.logged_model_id(operation.source) is not None
+        return operation.model_copy(
+            update={
+                "source": model.artifact_location if named else operation.source,
+                "run_id": operation.run_id or model.source_run_id or None,
+                "model_id": None,
+            }
+        )
 
     def _versions(self, condition: str, deadline: Deadline) -> Iterator[ModelVersion]:
         store = self._client.registry(deadline)

@@ -124,7 +124,12 @@ class TrackingHooks:
     @hookimpl
     def tracking_get_experiment(self, experiment_id: str, deadline: Deadline) -> Experiment:
         """Get an experiment."""
-        return convert.experiment(self._client.tracking(deadline).get_experiment(experiment_id))
+        try:
+            found = self._client.tracking(deadline).get_experiment(experiment_id)
+        except RejectedError as cause:
+            # MLflow refuses an id that is no number, which no experiment has.
+            raise NotFoundError(f"There is no experiment with id {experiment_id!r}.") from cause
+        return convert.experiment(found)
 
     @hookimpl
     def tracking_find_runs(self, operation: CreateRun, deadline: Deadline) -> tuple[Run, ...]:

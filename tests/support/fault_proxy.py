@@ -27,9 +27,10 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import BinaryIO, Literal, Self, get_args
 
 Mode = Literal[
     "pass",
@@ -73,9 +74,7 @@ class FaultProxy:
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
-        self._listen(0)
-        assert self._listener is not None
-        self.port = int(self._listener.getsockname()[1])
+        self.port = self._listen(0)
         self.url = f"http://127.0.0.1:{self.port}"
         if mode == "refuse":
             self._stop_listening()
@@ -124,7 +123,7 @@ class FaultProxy:
         """Close."""
         self.close()
 
-    def _listen(self, port: int) -> None:
+    def _listen(self, port: int) -> int:
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
@@ -132,14 +131,15 @@ class FaultProxy:
         listener.settimeout(_POLL_SECONDS)
         self._listener = listener
         self._run(self._accept, listener)
+        return int(listener.getsockname()[1])
 
     def _stop_listening(self) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
 
-    def _run(self, target: object, *arguments: object) -> None:
-        thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]
+    def _run(self, target: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -235,12 +235,11 @@ class FaultProxy:
                 continue
 
 
-def _read_message(file: object, *, answer: bool, head_only: bool = False) -> bytes | None:
+def _read_message(reader: BinaryIO, *, answer: bool, head_only: bool = False) -> bytes | None:
     """Read one HTTP message with its body; None where the other side is gone."""
-    reader: object = file
     head = b""
     while not head.endswith(b"\r\n\r\n"):
-        line = reader.readline()  # type: ignore[attr-defined]
+        line = reader.readline()
         if not line:
             return None
         head += line
@@ -253,16 +252,16 @@ def _read_message(file: object, *, answer: bool, head_only: bool = False) -> byt
     for line in headers.split(b"\r\n"):
         if line.startswith(b"content-length:"):
             length = int(line.partition(b":")[2])
-    body = reader.read(length) if length else b""  # type: ignore[attr-defined]
+    body = reader.read(length) if length else b""
     return head + body
 
 
-def _read_chunks(reader: object) -> bytes:
+def _read_chunks(reader: BinaryIO) -> bytes:
     body = b""
     while True:
-        line = reader.readline()  # type: ignore[attr-defined]
+        line = reader.readline()
         size = int(line.partition(b";")[0], 16)
-        body += line + reader.read(size + 2)  # type: ignore[attr-defined]
+        body += line + reader.read(size + 2)
         if size == 0:
             return body
 
@@ -281,11 +280,11 @@ def _close(sock: socket.socket) -> None:
         sock.close()
 
 
-def wait_for(condition: object, seconds: float = 10.0) -> bool:
+def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> bool:
     """Poll a condition until it holds; returns whether it did in time."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        if condition():  # type: ignore[operator]
+        if condition():
             return True
         time.sleep(_POLL_SECONDS)
     return False

@@ -1,0 +1,178 @@
+"""What goes over the wire: as a plain client's, with these credentials, touching nothing global."""
+
+import base64
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+from hokusai_core.operations import (
+    CreateModelVersion,
+    CreateRun,
+    LogBatch,
+    MetricPoint,
+    UpdateRun,
+)
+from tests.mlflow_backend.conftest import opened, soon, unique
+from tests.support.fault_proxy import FaultProxy
+from tests.support.mlflow_server import MlflowServer
+from tests.support.stub_server import Answer, StubServer
+
+MakeStub = Callable[..., StubServer]
+BATCH = LogBatch(run_id="r", metrics=(MetricPoint(key="m", value=1.0, timestamp=1),))
+
+
+def request_lines(proxy: FaultProxy) -> list[str]:
+    lines = [text.splitlines()[0].rpartition(" ")[0] for text in proxy.requests]
+    proxy.requests.clear()
+    return lines
+
+
+def test_as_many_requests_as_a_plain_client(mlflow_server: MlflowServer) -> None:
+    with FaultProxy(mlflow_server.port) as proxy:
+        client, backend = MlflowClient(proxy.url), opened(proxy.url, request_timeout=20)
+        experiment_id = client.create_experiment(unique("requests"))
+        name = unique("model")
+        client.create_registered_model(name)
+        proxy.requests.clear()
+
+        run_id = client.create_run(experiment_id, run_name="plain").info.run_id
+        client.log_batch(run_id, [Metric("m", 1.0, 1, 0)], [Param("p", "1")], [RunTag("t", "u")])
+        client.set_terminated(run_id, "FINISHED")
+        client.update_run(run_id, "FINISHED")
+        plain = request_lines(proxy)
+
+        operation = CreateRun(experiment_id=experiment_id, run_name="ours", start_time=1)
+        ours_id = backend.write(operation, soon()).primary_id
+        points = (MetricPoint(key="m", value=1.0, timestamp=1),)
+        backend.write(
+            LogBatch(run_id=ours_id, metrics=points, params={"p": "1"}, tags={"t": "u"}), soon()
+        )
+        backend.write(UpdateRun(run_id=ours_id, status="FINISHED", end_time=2), soon())
+        backend.write(UpdateRun(run_id=ours_id, status="FINISHED"), soon())
+        ours = request_lines(proxy)
+        assert [line for line in plain if "GET" not in line] == ours
+
+        client.create_model_version(name, "s3://b/m", await_creation_for=0)
+        assert request_lines(proxy)[-1:] == ["POST /api/2.0/mlflow/model-versions/create"]
+        backend.write(CreateModelVersion(name=name, source="s3://b/m"), soon())
+        assert request_lines(proxy) == ["POST /api/2.0/mlflow/model-versions/create"]
+
+
+def test_credentials_of_mlflow_and_of_this_object(
+    stub: MakeStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = stub()
+    backend, keyed = opened(server.url), opened(server.url, api_key="our-key")
+
+    def header(handle: object = backend) -> str | None:
+        handle.write(BATCH, soon())  # type: ignore[attr-defined]
+        return server.requests[-1].headers.get("Authorization")
+
+    assert header() is None
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "token")
+    assert header() == "Bearer token"
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "pässword")
+    assert header() == "Basic " + base64.b64encode("ada:pässword".encode()).decode()
+    assert header(keyed) == "Bearer our-key"
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "renewed")
+    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME")
+    assert header() == "Bearer renewed"
+    assert header(keyed) == "Bearer our-key"
+
+
+def test_credentials_in_the_address(stub: MakeStub) -> None:
+    server = stub()
+    address = server.url.replace("http://", "http://ada:word@")
+    opened(address).write(BATCH, soon())
+    assert server.requests[-1].headers["Authorization"].startswith("Basic ")
+    opened(address, api_key="our-key").write(BATCH, soon())
+    assert server.requests[-1].headers["Authorization"] == "Bearer our-key"
+
+
+def test_an_api_key_comes_before_netrc(
+    stub: MakeStub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ada password word\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    server = stub()
+    opened(server.url, api_key="our-key").write(BATCH, soon())
+    assert server.requests[-1].headers["Authorization"] == "Bearer our-key"
+
+
+def test_cookies_stay_with_their_client(stub: MakeStub) -> None:
+    server = stub(Answer(200, b"{}", {"Set-Cookie": "session=secret; Path=/"}))
+    first, second = opened(server.url), opened(server.url)
+    first.write(BATCH, soon())
+    second.write(BATCH, soon())
+    assert "Cookie" not in server.requests[-1].headers
+
+
+def test_a_path_before_the_api_is_kept(stub: MakeStub) -> None:
+    server = stub()
+    opened(f"{server.url}/prefix/mlflow/").write(BATCH, soon())
+    assert server.requests[-1].path == "/prefix/mlflow/api/2.0/mlflow/runs/log-batch"
+
+
+def test_a_workspace_is_asked_for_once_and_sent(
+    stub: MakeStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_WORKSPACE", "team-a")
+    server = stub(Answer(200, b'{"workspaces_enabled": true}'), Answer())
+    backend = opened(server.url)
+    backend.write(BATCH, soon())
+    backend.write(BATCH, soon())
+    assert [request.method for request in server.requests] == ["GET", "POST", "POST"]
+    assert {r.headers["X-MLFLOW-WORKSPACE"] for r in server.requests} == {"team-a"}
+    assert backend.destination.endswith("workspace=team-a")
+
+
+def test_two_clients_live_side_by_side_and_nothing_global_changes(stub: MakeStub) -> None:
+    one, other = stub(), stub()
+    before = dict(os.environ), mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    first, second = opened(one.url, api_key="first"), opened(other.url, api_key="second")
+    for handle in (first, second, first):
+        handle.write(BATCH, soon())
+    assert [r.headers["Authorization"] for r in one.requests] == ["Bearer first"] * 2
+    assert [r.headers["Authorization"] for r in other.requests] == ["Bearer second"]
+    after = dict(os.environ), mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    for environment in (before[0], after[0]):
+        environment.pop("_MLFLOW_TELEMETRY_SESSION_ID", None)
+    assert before == after
+    assert mlflow.active_run() is None
+
+
+def test_opening_imports_no_mlflow_and_touches_no_network() -> None:
+    program = (
+        "import sys\n"
+        "from hokusai_backend_mlflow.plugin import plugin\n"
+        "from hokusai_core.backends import open_backend\n"
+        "from hokusai_core.plugins import BackendConfig\n"
+        "from hokusai_core.settings import Settings\n"
+        "open_backend(plugin, BackendConfig(Settings.load(), tracking_uri='http://127.0.0.1:1'))\n"
+        "print([name for name in ('mlflow', 'requests', 'sqlalchemy') if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_child_opens_connections_of_its_own(stub: MakeStub) -> None:
+    server = stub()
+    backend = opened(server.url)
+    backend.write(BATCH, soon())
+    transport = backend.implementation._client.tracking_transport  # type: ignore[attr-defined]
+    inherited = transport._own_session()
+    transport._session_process = -1
+    assert transport._own_session() is not inherited
