@@ -3,13 +3,12 @@
 import io
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from hokusai_backend_sql.engine import Database
-from hokusai_backend_sql.registry import SqlRegistry
-from hokusai_backend_sql.tracking import SqlTracking
-from hokusai_core.backends import OpenBackend
+from hokusai_core.backends import OpenBackend, open_backend
 from hokusai_core.clock import Deadline
 from hokusai_core.entities import Receipt, Run
 from hokusai_core.operations import (
@@ -21,26 +20,16 @@ from hokusai_core.operations import (
     LogArtifact,
     Operation,
 )
-from hokusai_core.plugins import BackendPlugin
+from hokusai_core.plugins import BackendConfig
 from hokusai_core.settings import Settings
-
-
-class SqlRecords(SqlTracking, SqlRegistry):
-    """Both specifications over one database."""
 
 
 class Primary:
     """The opened backend, with short ways to what every test needs."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        plugin = BackendPlugin(
-            name="sql",
-            capabilities=frozenset({"tracking", "registry", "artifacts", "logged_models"}),
-            open=lambda _config: SqlRecords(database),
-            destination=lambda _config: "sql",
-        )
-        self.backend = OpenBackend(plugin, SqlRecords(database), destination="sql")
+    def __init__(self, backend: OpenBackend) -> None:
+        self.backend = backend
+        self.database: Database = backend.implementation._database
         self.tracking = self.backend.tracking
         self.registry = self.backend.registry
 
@@ -82,7 +71,8 @@ class Primary:
 
 
 @pytest.fixture
-def primary(database_url: str) -> Iterator[Primary]:
-    database = Database(database_url, Settings(), role="primary")
-    yield Primary(database)
-    database.close()
+def primary(database_url: str, tmp_path: Path) -> Iterator[Primary]:
+    settings = Settings.load(database_url=database_url, data_dir=tmp_path)
+    opened = Primary(open_backend("sql", BackendConfig(settings=settings, role="primary")))
+    yield opened
+    opened.database.close()
