@@ -90,15 +90,15 @@ class RegistryContract:
         assert self._search(backend, by_run) == ["1"]
 
     def test_a_version_is_found_by_its_creation(self, backend: OpenBackend, name: str) -> None:
-        """At once after the creation's answer, and each repeat is one more."""
+        """At once after the creation's answer; a repeat makes another one, or finds the first."""
         operation = CreateModelVersion(name=name, source=_SOURCE)
         assert backend.registry.registry_find_versions(operation, deadline()) == ()
-        for _ in range(2):
-            backend.write(operation, deadline())
+        made = [backend.write(operation, deadline()).primary_id for _ in range(2)]
+        assert made in (["1", "1"], ["1", "2"])
         found = backend.registry.registry_find_versions(operation, deadline())
-        assert [version.version for version in found] == ["1", "2"]
+        assert [version.version for version in found] == sorted(set(made))
         everywhere = backend.registry.registry_find_by_op_id(operation.op_id, deadline())
-        assert sorted(everywhere) == ["1", "2"]
+        assert sorted(everywhere) == sorted(set(made))
 
     def test_the_last_tag_stays(self, backend: OpenBackend, name: str) -> None:
         """Tags of models and versions overwrite, whatever characters they hold."""

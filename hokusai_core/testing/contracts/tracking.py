@@ -97,7 +97,7 @@ class TrackingContract:
         assert run.data.tags[OP_ID_TAG] == operation.op_id
 
     def test_a_run_is_found_by_its_creation(self, backend: OpenBackend, experiment_id: str) -> None:
-        """At once after the creation's answer, and each repeat is one more."""
+        """At once after the creation's answer; a repeat makes another one, or finds the first."""
         operation = new_run(experiment_id)
         assert backend.tracking.tracking_find_runs(operation, deadline()) == ()
         ids = [backend.write(operation, deadline()).primary_id for _ in range(2)]
