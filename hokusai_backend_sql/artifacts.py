@@ -31,7 +31,7 @@ def put_file(
     """Store a file over what is at the path.
 
     Raises:
-        RejectedError: The path is a folder, or a part of it is a file.
+        RejectedError: The path is a folder, a part of it is a file, or it is not a plain path.
 
     """
     _lock(connection, owner)
@@ -125,6 +125,11 @@ def _lock(connection: Connection, owner: ArtifactOwner) -> None:
 
 
 def _check_place(connection: Connection, owner: ArtifactOwner, path: str) -> None:
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise RejectedError(
+            f"The artifact path {path!r} leads out of its root, or is not plain. Give the file a "
+            "relative path with '/' between plain parts."
+        )
     below = connection.scalar(select(artifacts.c.path).where(_of(owner), _below(path)).limit(1))
     if below is not None:
         raise RejectedError(

@@ -16,7 +16,6 @@ from sqlalchemy import (
     and_,
     case,
     exists,
-    false,
     func,
     or_,
     select,
@@ -176,14 +175,19 @@ def _glob(pattern: str) -> str:
 def _sorted(statement: Select[Any], order: Order) -> Select[Any]:
     """Add a key to sort by: first whether it is missing or NaN, then its value."""
     if order.field == "attribute":
-        value: ColumnElement[Any] = runs.c[order.key]
-        is_nan: ColumnElement[bool] = false()
-    else:
-        table = (latest_metrics if order.field == "metric" else _PAIRS[order.field]).alias()
-        statement = statement.outerjoin(
-            table, and_(table.c.run_id == runs.c.run_id, table.c.key == order.key)
-        )
-        value = table.c.value
-        is_nan = table.c.is_nan if order.field == "metric" else false()
-    rank = case((value.is_(None), 2), (is_nan, 1), else_=0)
-    return statement.order_by(rank, value.desc() if order.descending else value)
+        column = runs.c[order.key]
+        direction = column.desc() if order.descending else column.asc()
+        if not column.nullable:
+            return statement.order_by(direction)  # an index can serve it
+        return statement.order_by(case((column.is_(None), 1), else_=0), direction)
+    table = (latest_metrics if order.field == "metric" else _PAIRS[order.field]).alias()
+    statement = statement.outerjoin(
+        table, and_(table.c.run_id == runs.c.run_id, table.c.key == order.key)
+    )
+    value = table.c.value
+    ranks: list[tuple[ColumnElement[bool], int]] = [(value.is_(None), 2)]
+    if order.field == "metric":
+        ranks.append((table.c.is_nan, 1))
+    return statement.order_by(
+        case(*ranks, else_=0), value.desc() if order.descending else value.asc()
+    )

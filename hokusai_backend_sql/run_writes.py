@@ -1,4 +1,8 @@
-"""Writes to experiments and runs, each inside the caller's transaction."""
+"""Writes to experiments and runs, each inside the caller's transaction.
+
+Every transaction writes the tables in the same order, a run's own row last, so that two that write
+to one run never wait for each other in a circle.
+"""
 
 import math
 import re
@@ -106,11 +110,11 @@ def update_run(connection: Connection, operation: UpdateRun) -> Receipt:
     """Set what is not None of status, end time and name of an active run."""
     active_run(connection, operation.run_id)
     given = operation.model_dump(include={"status", "end_time", "run_name"}, exclude_none=True)
-    if given:
-        _set_run(connection, operation.run_id, given)
-    if operation.run_name:
+    if operation.run_name is not None:
         tags = {RUN_NAME_TAG: operation.run_name}
         write_pairs(connection, run_tags, tags, run_id=operation.run_id)
+    if given:
+        _set_run(connection, operation.run_id, given)
     return Receipt()
 
 

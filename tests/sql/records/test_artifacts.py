@@ -97,6 +97,13 @@ def test_a_path_is_a_file_or_a_folder_not_both(primary):
     assert _contents(primary) == 1
 
 
+@pytest.mark.parametrize("path", ["../a", "/a", "a/../../b", "a//b", "a/", "."])
+def test_a_path_out_of_the_root_is_refused(primary, path):
+    run_id = primary.run()
+    with pytest.raises(RejectedError, match="leads out of its root"):
+        primary.file(run_id, path, b"x")
+
+
 def test_what_is_not_there_is_not_found(primary, tmp_path):
     run_id = primary.run()
     primary.file(run_id, "a/b", b"x")
