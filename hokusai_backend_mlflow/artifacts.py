@@ -14,8 +14,8 @@ import requests
 
 from hokusai_backend_mlflow import convert
 from hokusai_backend_mlflow.destination import is_http
-from hokusai_backend_mlflow.errors import from_answer, from_failure, from_mlflow
-from hokusai_backend_mlflow.transport import Transport, joined
+from hokusai_backend_mlflow.errors import from_failure, from_mlflow
+from hokusai_backend_mlflow.transport import Transport, joined, not_mlflows
 from hokusai_backend_mlflow.watched_sockets import Watch
 from hokusai_core.entities import FileInfo
 from hokusai_core.errors import BackendError, NotFoundError
@@ -23,7 +23,6 @@ from hokusai_core.hookspecs import OpenContent
 
 SERVICE = "/api/2.0/mlflow-artifacts/artifacts"
 _BLOCK = 1 << 20
-_OK = 200
 
 
 class ArtifactRoot:
@@ -93,7 +92,7 @@ class _ProxiedFiles:
             answer = self._send("PUT", self._endpoint(path), data=body, writes=True)
         if answer.content.strip() not in (b"", b"{}"):  # MLflow's answer has no body
             what = f"Storing {path!r} at {self._transport.shown_uri}"
-            raise from_answer(_OK, answer.headers, answer.content, what, proven=True, fast=False)
+            raise not_mlflows(answer, what)
 
     def listing(self, path: str) -> list[FileInfo]:
         answer = self._send("GET", SERVICE, params={"path": posixpath.join(self._root, path)})
@@ -108,8 +107,7 @@ class _ProxiedFiles:
             ]
         except (ValueError, KeyError, TypeError, AttributeError) as cause:
             what = f"Listing artifacts at {self._transport.shown_uri}"
-            error = from_answer(_OK, answer.headers, answer.content, what, proven=True, fast=False)
-            raise error from cause
+            raise not_mlflows(answer, what) from cause
         itself = posixpath.join(path, posixpath.basename(path))
         return [] if path and [entry.path for entry in found] == [itself] else found
 

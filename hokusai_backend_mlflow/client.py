@@ -122,6 +122,11 @@ class Client:
         if transport is not None:
             bounded = stores.BoundedTrackingStore if tracking else stores.BoundedRegistryStore
             return lambda deadline: bounded(transport, deadline)
-        open_database = stores.open_tracking_database if tracking else stores.open_registry_database
-        store = open_database(uri, f"the {kind} database {without_credentials(uri)}")
+        from hokusai_backend_mlflow import databases
+
+        open_database = (
+            databases.open_tracking_database if tracking else databases.open_registry_database
+        )
+        what = f"the {kind} database {without_credentials(uri)}"
+        store = open_database(uri, what, self._config.settings.request_timeout)
         return lambda deadline: store

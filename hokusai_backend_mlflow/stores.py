@@ -111,28 +111,5 @@ class TranslatingStore:
         return translated
 
 
-def open_tracking_database(uri: str, what: str) -> TranslatingStore:
-    """Open a tracking database directly, with MLflow's own default for its artifacts."""
-    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    return _opened(lambda: SqlAlchemyStore(uri, DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH), uri, what)
-
-
-def open_registry_database(uri: str, what: str) -> TranslatingStore:
-    """Open a model registry's database directly."""
-    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
-
-    return _opened(lambda: SqlAlchemyStore(uri), uri, what)
-
-
-def _opened(make: Callable[[], Any], uri: str, what: str) -> TranslatingStore:
-    try:
-        store = make()
-    except Exception as cause:
-        raise from_mlflow(cause, f"Opening {what}", ambiguous=False) from cause
-    return TranslatingStore(store, what, ambiguous=not uri.startswith("sqlite"))
-
-
 def _writes(api: Any) -> bool:
     return not str(api.__name__).startswith(_READS)

@@ -77,8 +77,8 @@ def stub() -> Iterator[Callable[..., StubServer]]:
     """Makes stub servers, which are closed at the end."""
     servers: list[StubServer] = []
 
-    def make(*answers: Any) -> StubServer:
-        servers.append(StubServer(*answers))
+    def make(*answers: Any, **options: Any) -> StubServer:
+        servers.append(StubServer(*answers, **options))
         return servers[-1]
 
     yield make

@@ -95,8 +95,8 @@ def test_what_is_missing_is_not_found(backend: OpenBackend, run_id: str, tmp_pat
     with pytest.raises(NotFoundError):
         backend.tracking.tracking_download_artifact(owner, "none", tmp_path / "file", soon())
     assert list(tmp_path.iterdir()) == []
+    missing = ArtifactOwner(kind="model", id="m-none")
     with pytest.raises(NotFoundError):
-        missing = ArtifactOwner(kind="model", id="m-none")
         backend.tracking.tracking_list_artifacts(missing, "", soon())
     with pytest.raises(InvalidInputError):
         backend.tracking.tracking_download_artifact(owner, "../x", tmp_path / "file", soon())

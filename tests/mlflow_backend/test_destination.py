@@ -76,7 +76,7 @@ def test_the_setting_wins_and_a_registry_of_its_own_is_named(
 def test_what_is_not_supported_is_refused(uri: str) -> None:
     with pytest.raises(ConfigurationError, match=r"sqlite:////path/mlflow\.db|http://host:port"):
         open_backend(config(uri))
-    with pytest.raises(ConfigurationError, match="MLFLOW_REGISTRY_URI|SQLite"):
+    with pytest.raises(ConfigurationError, match=r"MLFLOW_REGISTRY_URI|SQLite"):
         open_backend(config("http://host", uri))
 
 

@@ -189,9 +189,8 @@ def test_a_page_in_answer_to_an_upload_is_no_success(stub: MakeStub) -> None:
 def test_broken_connections_end_in_time(stub: MakeStub, mode: Mode, maybe_applied: bool) -> None:
     body = json.dumps({"run_info": {"run_id": "r"}}).encode()
     server = stub(Answer(200, body))
-    with FaultProxy(int(server.url.rpartition(":")[2]), mode) as proxy:
+    with FaultProxy(server.port, mode) as proxy:
         backend = opened(proxy.url, request_timeout=0.6)
-        backend.tracking  # noqa: B018 - the import is not what is measured
         began = time.monotonic()
         with pytest.raises(UnavailableError) as caught:
             backend.write(UpdateRun(run_id="r", status="FINISHED"), soon())

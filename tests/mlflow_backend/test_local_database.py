@@ -3,6 +3,8 @@
 import io
 import logging
 import shutil
+import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,23 @@ def test_a_database_that_breaks_is_transient(
     with pytest.raises(UnavailableError) as caught:
         local.write(operation, soon())
     assert not caught.value.maybe_applied
+
+
+def test_a_locked_database_is_given_up_in_time(local: OpenBackend, tmp_path: Path) -> None:
+    experiment_id = make_experiment(local)
+    hurried = opened(f"sqlite:///{tmp_path / 'tracking.db'}", request_timeout=0.3)
+    hurried.tracking.tracking_get_experiment(experiment_id, soon())
+    blocker = sqlite3.connect(tmp_path / "tracking.db", isolation_level=None)
+    blocker.execute("BEGIN EXCLUSIVE")
+    operation = CreateRun(experiment_id=experiment_id, run_name="r", start_time=1)
+    try:
+        began = time.monotonic()
+        with pytest.raises(UnavailableError):
+            hurried.write(operation, soon())
+        assert time.monotonic() - began < 10
+    finally:
+        blocker.close()
+    assert hurried.write(operation, soon()).created
 
 
 def test_a_database_that_cannot_be_opened_is_transient(tmp_path: Path) -> None:

@@ -24,6 +24,11 @@ from tests.support.fault_proxy import FaultProxy
 from tests.support.mlflow_server import MlflowServer
 from tests.support.stub_server import Answer, StubServer
 
+CLEAN = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("HOKUSAI_", "MLFLOW_", "PYTEST_"))
+}
 MakeStub = Callable[..., StubServer]
 BATCH = LogBatch(run_id="r", metrics=(MetricPoint(key="m", value=1.0, timestamp=1),))
 
@@ -167,12 +172,23 @@ def test_opening_imports_no_mlflow_and_touches_no_network() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_forked_child_opens_connections_of_its_own(stub: MakeStub) -> None:
     server = stub()
-    backend = opened(server.url)
-    backend.write(BATCH, soon())
-    transport = backend.implementation._client.tracking_transport  # type: ignore[attr-defined]
-    inherited = transport._own_session()
-    transport._session_process = -1
-    assert transport._own_session() is not inherited
+    program = (
+        "import os\n"
+        "from tests.mlflow_backend.conftest import opened, soon\n"
+        "from tests.mlflow_backend.test_requests import BATCH\n"
+        f"backend = opened({server.url!r})\n"
+        "backend.write(BATCH, soon())\n"
+        "child = os.fork()\n"
+        "backend.write(BATCH, soon())\n"
+        "if child == 0: os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "backend.write(BATCH, soon())\n"
+    )
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], check=True, timeout=60, env=CLEAN
+    )
+    peers = [request.peer for request in server.requests]
+    assert len(peers) == 4
+    assert len(set(peers)) == 2

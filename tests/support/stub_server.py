@@ -1,5 +1,6 @@
 """An HTTP server that gives the answers a test asks for, and keeps what it was asked."""
 
+import ssl
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,24 +19,36 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """What came: method, path with query, headers, body."""
+    """What came: method, path with query, headers, body, and the client's port."""
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
+    peer: int
 
 
 class StubServer:
-    """Answers each request with the next of ``answers``, then with the last one for ever."""
+    """Answers each request with the next of ``answers``, then with the last one for ever.
 
-    def __init__(self, *answers: Answer) -> None:
+    Args:
+        answers: What to answer; ``200 {}`` where none is given.
+        tls: Context to speak TLS with, None for plain HTTP.
+
+    """
+
+    def __init__(self, *answers: Answer, tls: ssl.SSLContext | None = None) -> None:
         self.answers = list(answers) or [Answer()]
         self.requests: list[Request] = []
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.port = int(self._server.server_address[1])
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )
@@ -75,7 +88,11 @@ class StubServer:
             def _answer(self) -> None:
                 length = int(self.headers.get("Content-Length", 0))
                 request = Request(
-                    self.command, self.path, dict(self.headers.items()), self.rfile.read(length)
+                    self.command,
+                    self.path,
+                    dict(self.headers.items()),
+                    self.rfile.read(length),
+                    self.client_address[1],
                 )
                 answer = stub._next(request)
                 self.send_response(answer.status)
@@ -85,9 +102,9 @@ class StubServer:
                 self.end_headers()
                 self.wfile.write(answer.body)
 
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer
-
             def log_message(self, *_: object) -> None:
                 """Print nothing."""
 
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+            setattr(Handler, f"do_{method}", Handler._answer)
         return Handler
