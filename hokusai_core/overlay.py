@@ -69,10 +69,13 @@ def overlay_run(base: Run | None, operations: Sequence[Operation], ids: frozense
 
 def waiting_runs(operations: Sequence[Operation]) -> tuple[Run, ...]:
     """Give the runs whose creation is among the operations, with all that waits for them."""
-    created = [operation for operation in operations if isinstance(operation, CreateRun)]
-    return tuple(
-        overlay_run(None, operations, frozenset({_provisional(operation)})) for operation in created
-    )
+    own: dict[str, list[Operation]] = {}
+    for operation in operations:
+        if isinstance(operation, CreateRun):
+            own.setdefault(_provisional(operation), []).append(operation)
+        elif isinstance(operation, RunOperation) and operation.run_id in own:
+            own[operation.run_id].append(operation)
+    return tuple(overlay_run(None, each, frozenset({run_id})) for run_id, each in own.items())
 
 
 def merge_metric_history(

@@ -2,6 +2,7 @@
 
 import io
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from hokusai_core.operations import (
     CreateExperiment,
     CreateLoggedModel,
     CreateModelVersion,
+    CreateRegisteredModel,
     CreateRun,
     FinalizeLoggedModel,
     LogBatch,
@@ -154,6 +156,23 @@ def test_points_do_not_depend_on_order_or_repeats(points: list[MetricPoint]) -> 
 def test_infinity_and_what_the_server_makes_of_it_are_one_point() -> None:
     assert point_identity(point(math.inf)) == point_identity(point(1.7976931348623157e308))
     assert point_identity(point(math.nan)) != point_identity(point(0.0))
+
+
+def test_threads_share_a_store(store: MemoryStore, run_id: str) -> None:
+    store.apply(CreateRegisteredModel(name="m"))
+
+    def work(number: int) -> list[str]:
+        made = []
+        for step in range(20):
+            metric = MetricPoint(key="k", value=0.0, timestamp=number, step=step)
+            store.apply(LogBatch(run_id=run_id, metrics=(metric,)))
+            made.append(store.apply(CreateModelVersion(name="m", source="s3://b/m")).primary_id)
+        return made
+
+    with ThreadPoolExecutor(4) as executor:
+        numbers = [number for made in executor.map(work, range(4)) for number in made]
+    assert sorted(map(int, numbers)) == list(range(1, 81))
+    assert len(store.metric_history(run_id, "k")) == 80
 
 
 # Replay
