@@ -1,5 +1,6 @@
 """A database and its transactions: connects late, keeps its schema, survives ``fork``."""
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from hokusai_backend_sql.sqlite_file import SYNCED, WRITES, create_sqlite_engine
 from hokusai_core.errors import JournalUnavailableError, UnavailableError
 from hokusai_core.plugins import Role
 from hokusai_core.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 class Database:
@@ -44,6 +47,7 @@ class Database:
         self._engine = self._create_engine()
         self._guard = threading.Lock()
         self._ready = False
+        self._file: tuple[int, int] | None = None
         self._pid = os.getpid()
         self._inherited: list[Pool] = []
 
@@ -80,6 +84,7 @@ class Database:
         self._reset_if_forked()
         with self._translated():
             self._prepare_file()
+            self._file = self._file_now()
             revision = upgrade.upgrade_schema(self._engine, self._timeout)
         self._ready = True
         return revision
@@ -138,16 +143,26 @@ class Database:
         return JournalUnavailableError(message)
 
     def _ensure_ready(self) -> None:
-        if self._ready:
+        if self._ready and self._file == self._file_now():
             return
         if not self._guard.acquire(timeout=self._timeout):
             raise self._unavailable(
                 f"{self.place} is still being connected by another thread. Try again."
             )
         try:
+            file = self._file_now()
+            if self._file not in (None, file):
+                _log.warning(
+                    "The database file %s was removed or replaced while it was in use; what waited "
+                    "in it is no longer seen. It is opened anew.",
+                    self.place,
+                )
+                self._engine.dispose()
+                self._ready = False
             if not self._ready:
                 with self._translated():
                     self._prepare_file()
+                    self._file = self._file_now()
                     obstacle = upgrade.ensure_schema(self._engine, self._timeout)
                 if obstacle:
                     raise self._unavailable(f"{self.place} {obstacle}")
@@ -158,6 +173,16 @@ class Database:
     def _prepare_file(self) -> None:
         if self.is_sqlite:
             prepare_file(Path(self.url.database or ""))
+
+    def _file_now(self) -> tuple[int, int] | None:
+        """Give what tells the SQLite file from one that takes its place; None without a file."""
+        if not self.is_sqlite:
+            return None
+        try:
+            status = Path(self.place).stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _reset_if_forked(self) -> None:
         if self._pid != os.getpid():

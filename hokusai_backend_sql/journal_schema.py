@@ -38,7 +38,7 @@ operations = Table(
     Column("state", Text, nullable=False),
     Column("payload", Text, nullable=False),
     Column("searchable", Boolean, nullable=False),
-    Column("primary_id", Text, nullable=False, server_default=""),
+    Column("primary_id", Text, nullable=False, default=""),
     Column("content_sha256", String(64)),
     Column("attempts", Integer, nullable=False, server_default="0"),
     # Whether an attempt before the claim `marked_by` may have been applied.
@@ -50,7 +50,7 @@ operations = Table(
     Column("unmarked_not_before", Double, nullable=False),
     Column("appended_at", Double, nullable=False),
     Column("settled_at", Double),
-    Column("error", Text, nullable=False, server_default=""),
+    Column("error", Text, nullable=False, default=""),
     sqlite_autoincrement=True,
 )
 
@@ -131,13 +131,13 @@ streams = Table(
     Column("dead", BigInteger, nullable=False, server_default="0"),
     Column("ready_at", Double, nullable=False),
     Column("fence", BigInteger, nullable=False, server_default="0"),
-    Column("worker", Text, nullable=False, server_default=""),
+    Column("worker", Text, nullable=False, default=""),
     Column("lease_until", Double),
     Column("late_effect_seconds", Double, nullable=False, server_default="0"),
     # Seconds until it is looked at again while another entry holds it back; 0 where none does.
     Column("held_for", Double, nullable=False, server_default="0"),
-    Column("waiting_for", Text, nullable=False, server_default=""),
-    Column("error", Text, nullable=False, server_default=""),
+    Column("waiting_for", Text, nullable=False, default=""),
+    Column("error", Text, nullable=False, default=""),
 )
 _has_waiting = streams.c.waiting > 0
 Index(
