@@ -7,7 +7,7 @@ import re
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugins import BackendConfig
@@ -69,9 +69,8 @@ def is_http(uri: str) -> bool:
 def without_credentials(uri: str) -> str:
     """Give an address without user, password, query and fragment, for messages."""
     parts = urlsplit(uri)
-    if not parts.netloc:
-        return f"{parts.scheme}://{parts.path}" if parts.scheme else parts.path
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    start = f"{parts.scheme}://" if parts.scheme else ""
+    return f"{start}{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _checked(uri: str, variable: str) -> str:
@@ -136,6 +135,8 @@ def _normal(uri: str) -> str:
     if scheme.startswith("sqlite"):
         return f"{scheme}://{parts.path}@{machine_id()}"
     host = (parts.hostname or "").lower()
+    if not host and scheme not in HTTP_SCHEMES:
+        host = ",".join(parse_qs(parts.query).get("host", []))  # libpq's way to name a socket
     shown = f"[{host}]" if ":" in host else host
     if parts.port is not None and parts.port != DEFAULT_PORTS.get(scheme):
         shown += f":{parts.port}"

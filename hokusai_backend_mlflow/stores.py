@@ -8,14 +8,17 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Protocol
 
+from mlflow.protos.service_pb2 import MlflowService
 from mlflow.store.model_registry.rest_store import RestStore as RegistryRestStore
 from mlflow.store.tracking.rest_store import RestStore as TrackingRestStore
+from mlflow.utils.rest_utils import extract_api_info_for_service
 
 from hokusai_backend_mlflow.errors import from_mlflow
 from hokusai_backend_mlflow.transport import Transport
 from hokusai_core.clock import Deadline
 from hokusai_core.errors import BackendError
 
+_ENDPOINTS: dict[Any, tuple[str, str]] = extract_api_info_for_service(MlflowService, "/api/2.0")
 _READS = ("Get", "Search", "List")
 
 
@@ -41,7 +44,7 @@ class BoundedTrackingStore(TrackingRestStore):  # type: ignore[misc]
         self._deadline = deadline
 
     def _call_endpoint(self, api: Any, json_body: str | None = None, *_: Any, **kwargs: Any) -> Any:
-        endpoint, method = self._METHOD_TO_INFO[api]
+        endpoint, method = _ENDPOINTS[api]
         return self._transport.call(
             kwargs.get("endpoint") or endpoint,
             method,

@@ -24,6 +24,10 @@ def config(uri: str = "", registry_uri: str = "", **settings: object) -> Backend
         ("HTTPS://ada:word@host.example:443/mlflow/?key=word#x", "https://host.example/mlflow"),
         ("http://host.example:5000", "http://host.example:5000"),
         ("postgresql://ada:word@db.example/mlflow?password=word", "postgresql://db.example/mlflow"),
+        (
+            "postgresql://ada:@/mlflow?host=db.example&password=word",
+            "postgresql://db.example/mlflow",
+        ),
     ],
 )
 def test_addresses_are_normalised_without_credentials(uri: str, described: str) -> None:

@@ -200,6 +200,16 @@ def test_broken_connections_end_in_time(stub: MakeStub, mode: Mode, maybe_applie
         backend.write(UpdateRun(run_id="r", status="FINISHED"), soon())
 
 
+def test_a_connection_that_the_server_closed_is_not_used_again(stub: MakeStub) -> None:
+    server = stub()
+    with FaultProxy(server.port) as proxy:
+        backend = opened(proxy.url)
+        for _ in range(3):
+            backend.write(BATCH, soon())
+            proxy.drop_connections()
+    assert len(server.requests) == 3
+
+
 def test_the_deadline_bounds_more_than_the_settings_do(stub: MakeStub) -> None:
     with FaultProxy(mode="black_hole") as proxy:
         began = time.monotonic()

@@ -74,6 +74,7 @@ class FaultProxy:
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
+        self._acceptor: threading.Thread | None = None
         self.port = self._listen(0)
         self.url = f"http://127.0.0.1:{self.port}"
         if mode == "refuse":
@@ -130,21 +131,28 @@ class FaultProxy:
         listener.listen(64)
         listener.settimeout(_POLL_SECONDS)
         self._listener = listener
-        self._run(self._accept, listener)
+        self._acceptor = self._run(self._accept, listener)
         return int(listener.getsockname()[1])
 
     def _stop_listening(self) -> None:
+        """Close the port; when this returns, connections are refused."""
         listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.close()
+        if listener is None:
+            return
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        if self._acceptor is not None:
+            self._acceptor.join(timeout=10)
+        listener.close()
 
-    def _run(self, target: Callable[..., None], *arguments: object) -> None:
+    def _run(self, target: Callable[..., None], *arguments: object) -> threading.Thread:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
         self._threads.append(thread)
         thread.start()
+        return thread
 
     def _accept(self, listener: socket.socket) -> None:
-        while not self._closing.is_set():
+        while self._listener is listener:
             try:
                 client, _ = listener.accept()
             except TimeoutError:
