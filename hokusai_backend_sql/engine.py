@@ -45,6 +45,11 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._settings = settings
         self._engine = self._create_engine()
+        self._engines = {
+            (writes, synced): self._engine.execution_options(**{WRITES: writes, SYNCED: synced})
+            for writes in (False, True)
+            for synced in (False, True)
+        }
         self._guard = threading.Lock()
         self._ready = False
         self._file: tuple[int, int] | None = None
@@ -113,8 +118,7 @@ class Database:
         self._ensure_ready()
         committing = False
         try:
-            engine = self._engine.execution_options(**{WRITES: writes, SYNCED: synced})
-            with engine.connect() as connection, connection.begin():
+            with self._engines[writes, synced].connect() as connection, connection.begin():
                 yield connection
                 committing = writes
         except SQLAlchemyError as cause:

@@ -6,8 +6,10 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Double,
+    Executable,
     String,
     and_,
+    bindparam,
     case,
     cast,
     insert,
@@ -26,7 +28,12 @@ from hokusai_backend_sql.journal_schema import (
     pruned_operations,
     streams,
 )
-from hokusai_backend_sql.schema import database_now, insert_into
+from hokusai_backend_sql.schema import (
+    DialectInsert,
+    database_now,
+    in_each_dialect,
+    insert_into,
+)
 from hokusai_backend_sql.stream_rows import STATEMENT_VALUES, StreamKey, recount_waiting
 from hokusai_core.errors import InvalidInputError
 from hokusai_core.hookspecs import OpenContent
@@ -35,6 +42,42 @@ from hokusai_core.operations import LogArtifact, Operation, dump_operation
 
 _READY_STEP = 1e-6
 """Seconds between streams that become ready together, so that they keep the entries' order."""
+
+# The statements of each append are built once: building them takes longer than running them.
+
+_KNOWN = union_all(
+    select(operations.c.op_id, literal(0.0, Double)).where(
+        operations.c.op_id.in_(bindparam("op_ids", expanding=True))
+    ),
+    select(pruned_operations.c.op_id, literal(0.0, Double)).where(
+        pruned_operations.c.op_id.in_(bindparam("op_ids", expanding=True))
+    ),
+    select(cast("", String), database_now()),
+)
+
+
+def _announcing(statement: DialectInsert) -> DialectInsert:
+    new, idle = statement.excluded, streams.c.waiting == 0
+    return statement.on_conflict_do_update(
+        index_elements=[streams.c.stream, streams.c.destination],
+        set_={
+            "waiting": streams.c.waiting + new.waiting,
+            "ready_at": case((idle, new.ready_at), else_=streams.c.ready_at),
+            "held_for": case((idle, 0.0), else_=streams.c.held_for),
+            "waiting_for": case((idle, ""), else_=streams.c.waiting_for),
+            "error": case((or_(idle, new.error != ""), new.error), else_=streams.c.error),
+        },
+    )
+
+
+def _inserting(statement: DialectInsert) -> Executable:
+    return statement.on_conflict_do_nothing(index_elements=[operations.c.op_id]).returning(
+        operations.c.op_id, operations.c.sequence
+    )
+
+
+_ANNOUNCE = in_each_dialect(streams, _announcing)
+_INSERT = in_each_dialect(operations, _inserting)
 
 
 def append(
@@ -106,18 +149,7 @@ def _known(connection: Connection, op_ids: Sequence[str]) -> tuple[set[str], flo
     now = 0.0
     for start in range(0, len(op_ids), STATEMENT_VALUES):
         part = op_ids[start : start + STATEMENT_VALUES]
-        rows = connection.execute(
-            union_all(
-                select(operations.c.op_id, literal(0.0, Double)).where(
-                    operations.c.op_id.in_(part)
-                ),
-                select(pruned_operations.c.op_id, literal(0.0, Double)).where(
-                    pruned_operations.c.op_id.in_(part)
-                ),
-                select(cast("", String), database_now()),
-            )
-        )
-        for op_id, time in rows:
+        for op_id, time in connection.execute(_KNOWN, {"op_ids": part}):
             if op_id:
                 known.add(op_id)
             else:
@@ -161,19 +193,7 @@ def _announce(connection: Connection, fresh: Iterable[Entry], now: float) -> Non
         )
         row["waiting"] += 1
         row["error"] = entry.error or row["error"]
-    statement = insert_into(connection, streams)
-    new, idle = statement.excluded, streams.c.waiting == 0
-    statement = statement.on_conflict_do_update(
-        index_elements=[streams.c.stream, streams.c.destination],
-        set_={
-            "waiting": streams.c.waiting + new.waiting,
-            "ready_at": case((idle, new.ready_at), else_=streams.c.ready_at),
-            "held_for": case((idle, 0.0), else_=streams.c.held_for),
-            "waiting_for": case((idle, ""), else_=streams.c.waiting_for),
-            "error": case((or_(idle, new.error != ""), new.error), else_=streams.c.error),
-        },
-    )
-    connection.execute(statement, [rows[key] for key in sorted(rows)])
+    connection.execute(_ANNOUNCE[connection.dialect.name], [rows[key] for key in sorted(rows)])
 
 
 def _insert(
@@ -192,12 +212,8 @@ def _insert(
         }
         for entry in fresh
     ]
-    statement = (
-        insert_into(connection, operations)
-        .on_conflict_do_nothing(index_elements=[operations.c.op_id])
-        .returning(operations.c.op_id, operations.c.sequence)
-    )
-    return {row.op_id: row.sequence for row in connection.execute(statement, rows)}
+    inserted = connection.execute(_INSERT[connection.dialect.name], rows)
+    return {row.op_id: row.sequence for row in inserted}
 
 
 def _insert_keys(connection: Connection, fresh: Sequence[Entry], sequences: dict[str, int]) -> None:

@@ -5,7 +5,8 @@ Tables are declared without a schema. On PostgreSQL the engine puts them into :d
 has a file of its own. After a change here, add a migration and raise :data:`SCHEMA_REVISION`.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import BigInteger, Connection, Double, Integer, MetaData, Row, Table
 from sqlalchemy.dialects import postgresql, sqlite
@@ -59,7 +60,21 @@ def _sqlite_now(_element: database_now, _compiler: Any, **_keywords: Any) -> str
     return "hokusai_now()"
 
 
-def insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+DialectInsert = postgresql.Insert | sqlite.Insert
+"""An INSERT with the clause ``ON CONFLICT``, which SQLAlchemy has for each dialect."""
+
+T = TypeVar("T")
+
+
+def in_each_dialect(table: Table, build: Callable[[DialectInsert], T]) -> dict[str, T]:
+    """Build an INSERT for PostgreSQL and for SQLite, by the dialect's name."""
+    return {
+        "postgresql": build(postgresql.insert(table)),
+        "sqlite": build(sqlite.insert(table)),
+    }
+
+
+def insert_into(connection: Connection, table: Table) -> DialectInsert:
     """Begin an INSERT in the connection's dialect, with its ``on_conflict`` clauses."""
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table)
