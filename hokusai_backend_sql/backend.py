@@ -18,3 +18,7 @@ class SqlBackend(SqlTracking, SqlRegistry, SqlJournal):
         SqlTracking.__init__(self, database)
         SqlRegistry.__init__(self, database)
         SqlJournal.__init__(self, database)
+
+    def close(self) -> None:
+        """Close all connections; a later call opens new ones."""
+        self.journal_close()

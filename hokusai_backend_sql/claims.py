@@ -3,7 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, or_, select, true, update
+from sqlalchemy import (
+    Connection,
+    Double,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from hokusai_backend_sql.engine import Database
 from hokusai_backend_sql.entry_rows import queued_operation
@@ -23,6 +34,105 @@ _FIRST_HOLD, _LONGEST_HOLD = 0.1, 5.0
 """Seconds until a stream that is held back is looked at again, if nothing wakes it before."""
 
 
+# The statements of each claim are built once: building them takes longer than running them.
+
+_OF_STREAM = (
+    operations.c.stream == bindparam("of_stream"),
+    operations.c.destination == bindparam("of_destination"),
+    operations.c.state == "waiting",
+)
+_THE_STREAM = (
+    streams.c.stream == bindparam("of_stream"),
+    streams.c.destination == bindparam("of_destination"),
+)
+
+_NOW = select(database_now()).scalar_subquery()
+
+_FIRST_DUE = (
+    select(streams, database_now().label("now"))
+    .where(
+        streams.c.destination == bindparam("of_destination"),
+        streams.c.waiting > 0,
+        streams.c.ready_at <= _NOW,
+        or_(streams.c.lease_until.is_(None), streams.c.lease_until <= _NOW),
+    )
+    .order_by(streams.c.ready_at, streams.c.stream)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+
+_WAITING = (
+    select(operations)
+    .where(*_OF_STREAM)
+    .order_by(operations.c.sequence)
+    .limit(bindparam("most", type_=Integer))
+)
+
+_provider = operations.alias("provider")
+_FIRST_HELD = (
+    select(operation_waits.c.sequence, operation_waits.c.key)
+    .join(operations, operations.c.sequence == operation_waits.c.sequence)
+    .join(
+        operation_keys,
+        and_(
+            operation_keys.c.destination == operation_waits.c.destination,
+            operation_keys.c.key == operation_waits.c.key,
+            operation_keys.c.sequence < operation_waits.c.sequence,
+        ),
+    )
+    .join(_provider, _provider.c.sequence == operation_keys.c.sequence)
+    .where(
+        operation_waits.c.destination == bindparam("of_destination"),
+        operation_waits.c.stream == bindparam("of_stream"),
+        operation_waits.c.sequence <= bindparam("last"),
+        operations.c.state == "waiting",
+        or_(
+            and_(operation_waits.c.hard == true(), _provider.c.state == "dead"),
+            and_(_provider.c.state == "waiting", _provider.c.stream != bindparam("of_stream")),
+        ),
+    )
+    .order_by(operation_waits.c.sequence, operation_waits.c.key)
+    .limit(1)
+)
+
+_TAKE = (
+    update(streams)
+    .where(*_THE_STREAM)
+    .values(
+        fence=bindparam("new_fence"),
+        worker=bindparam("new_worker"),
+        lease_until=bindparam("end"),
+        late_effect_seconds=bindparam("window"),
+        held_for=0,
+        waiting_for="",
+    )
+)
+
+_MARK = (
+    update(operations)
+    .where(*_OF_STREAM, operations.c.sequence <= bindparam("last"))
+    .values(
+        maybe_applied=or_(operations.c.maybe_applied, operations.c.marked_by > 0),
+        marked_by=bindparam("new_fence"),
+        unmarked_not_before=operations.c.not_before,
+        not_before=case(
+            (operations.c.searchable == true(), bindparam("window_end", type_=Double)),
+            else_=operations.c.not_before,
+        ),
+    )
+)
+
+_HOLD = (
+    update(streams)
+    .where(*_THE_STREAM)
+    .values(
+        ready_at=bindparam("look_at"),
+        waiting_for=bindparam("held_by"),
+        held_for=bindparam("pause"),
+    )
+)
+
+
 def claim(database: Database, request: ClaimRequest) -> tuple[Claim, ...]:
     """Claim the stream that is due first; () where none is."""
     while True:
@@ -40,29 +150,12 @@ def claim(database: Database, request: ClaimRequest) -> tuple[Claim, ...]:
 
 def _first_due(connection: Connection, destination: str) -> AnyRow | None:
     """Lock the stream that is due first, past those that are being claimed at this moment."""
-    now = select(database_now()).scalar_subquery()
-    return connection.execute(
-        select(streams, database_now().label("now"))
-        .where(
-            streams.c.destination == destination,
-            streams.c.waiting > 0,
-            streams.c.ready_at <= now,
-            or_(streams.c.lease_until.is_(None), streams.c.lease_until <= now),
-        )
-        .order_by(streams.c.ready_at, streams.c.stream)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).one_or_none()
+    return connection.execute(_FIRST_DUE, {"of_destination": destination}).one_or_none()
 
 
 def _claim(connection: Connection, stream: AnyRow, request: ClaimRequest) -> Claim | None:
     """Claim a locked stream; None where its first operation is held back, which is noted."""
-    rows = connection.execute(
-        select(operations)
-        .where(*_waiting_of(stream))
-        .order_by(operations.c.sequence)
-        .limit(request.limit)
-    ).all()
+    rows = connection.execute(_WAITING, _names(stream) | {"most": request.limit}).all()
     if not rows:
         _hold(connection, stream, ready_at=stream.now + _LONGEST_HOLD, waiting_for="")
         return None
@@ -80,29 +173,23 @@ def _claim(connection: Connection, stream: AnyRow, request: ClaimRequest) -> Cla
     fence = stream.fence + 1
     lease_until = stream.now + request.lease_seconds
     connection.execute(
-        update(streams)
-        .where(*_is(stream))
-        .values(
-            fence=fence,
-            worker=request.worker,
-            lease_until=lease_until,
-            late_effect_seconds=request.late_effect_seconds,
-            held_for=0,
-            waiting_for="",
-        )
+        _TAKE,
+        _names(stream)
+        | {
+            "new_fence": fence,
+            "new_worker": request.worker,
+            "end": lease_until,
+            "window": request.late_effect_seconds,
+        },
     )
     connection.execute(
-        update(operations)
-        .where(*_waiting_of(stream), operations.c.sequence <= handed_out[-1].sequence)
-        .values(
-            maybe_applied=or_(operations.c.maybe_applied, operations.c.marked_by > 0),
-            marked_by=fence,
-            unmarked_not_before=operations.c.not_before,
-            not_before=case(
-                (operations.c.searchable == true(), lease_until + request.late_effect_seconds),
-                else_=operations.c.not_before,
-            ),
-        )
+        _MARK,
+        _names(stream)
+        | {
+            "new_fence": fence,
+            "last": handed_out[-1].sequence,
+            "window_end": lease_until + request.late_effect_seconds,
+        },
     )
     return Claim(
         stream=stream.stream,
@@ -134,32 +221,7 @@ def _first_held(connection: Connection, stream: AnyRow, last: int) -> AnyRow | N
     Waiting operations of the same stream hold nothing back: they come first anyway, and their
     failure ends the batch. A dead one does.
     """
-    provider = operations.alias("provider")
-    return connection.execute(
-        select(operation_waits.c.sequence, operation_waits.c.key)
-        .join(operations, operations.c.sequence == operation_waits.c.sequence)
-        .join(
-            operation_keys,
-            and_(
-                operation_keys.c.destination == operation_waits.c.destination,
-                operation_keys.c.key == operation_waits.c.key,
-                operation_keys.c.sequence < operation_waits.c.sequence,
-            ),
-        )
-        .join(provider, provider.c.sequence == operation_keys.c.sequence)
-        .where(
-            operation_waits.c.destination == stream.destination,
-            operation_waits.c.stream == stream.stream,
-            operation_waits.c.sequence <= last,
-            operations.c.state == "waiting",
-            or_(
-                and_(operation_waits.c.hard == true(), provider.c.state == "dead"),
-                and_(provider.c.state == "waiting", provider.c.stream != stream.stream),
-            ),
-        )
-        .order_by(operation_waits.c.sequence, operation_waits.c.key)
-        .limit(1)
-    ).one_or_none()
+    return connection.execute(_FIRST_HELD, _names(stream) | {"last": last}).one_or_none()
 
 
 def _hold_back(connection: Connection, stream: AnyRow, waiting_for: str) -> None:
@@ -183,22 +245,10 @@ def _hold(
     held_for: float = 0.0,
 ) -> None:
     connection.execute(
-        update(streams)
-        .where(*_is(stream))
-        .values(ready_at=ready_at, waiting_for=waiting_for, held_for=held_for)
+        _HOLD,
+        _names(stream) | {"look_at": ready_at, "held_by": waiting_for, "pause": held_for},
     )
 
 
-def _is(stream: AnyRow) -> tuple[Any, ...]:
-    return (
-        streams.c.stream == stream.stream,
-        streams.c.destination == stream.destination,
-    )
-
-
-def _waiting_of(stream: AnyRow) -> tuple[Any, ...]:
-    return (
-        operations.c.stream == stream.stream,
-        operations.c.destination == stream.destination,
-        operations.c.state == "waiting",
-    )
+def _names(stream: AnyRow) -> dict[str, Any]:
+    return {"of_stream": stream.stream, "of_destination": stream.destination}

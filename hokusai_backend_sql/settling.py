@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, true, update
+from sqlalchemy import Connection, Double, bindparam, delete, select, true, update
 
 from hokusai_backend_sql import id_mapping
 from hokusai_backend_sql.content import drop_reference
@@ -22,14 +22,108 @@ from hokusai_backend_sql.stream_rows import (
 )
 from hokusai_core.journal import Claim, Release, Settlement
 
+# The statements of each settlement are built once: building them takes longer than running them.
+
+_OF_CLAIM = (
+    operations.c.stream == bindparam("of_stream"),
+    operations.c.destination == bindparam("of_destination"),
+)
+_WAITING = (*_OF_CLAIM, operations.c.state == "waiting")
+_THE_STREAM = (
+    streams.c.stream == bindparam("of_stream"),
+    streams.c.destination == bindparam("of_destination"),
+)
+
+_RENEW = (
+    update(streams)
+    .where(
+        *_THE_STREAM,
+        streams.c.fence == bindparam("its_fence"),
+        streams.c.lease_until.is_not(None),
+    )
+    .values(lease_until=database_now() + bindparam("lease", type_=Double))
+    .returning(streams.c.lease_until, streams.c.late_effect_seconds)
+)
+
+_TO_SETTLE = select(
+    operations.c.sequence,
+    operations.c.op_id,
+    operations.c.kind,
+    operations.c.searchable,
+    operations.c.state,
+    operations.c.content_sha256,
+).where(*_OF_CLAIM, operations.c.op_id.in_(bindparam("op_ids", expanding=True)))
+
+_COUNT_SETTLED = (
+    update(streams)
+    .where(*_THE_STREAM)
+    .values(
+        waiting=streams.c.waiting - bindparam("settled"),
+        dead=streams.c.dead + bindparam("newly_dead"),
+        lease_until=bindparam("end"),
+    )
+)
+
+_UNMARK = (
+    update(operations)
+    .where(
+        *_WAITING,
+        operations.c.op_id.in_(bindparam("op_ids", expanding=True)),
+        operations.c.marked_by == bindparam("its_fence"),
+    )
+    .values(marked_by=0, not_before=operations.c.unmarked_not_before)
+)
+
+_COUNT_ATTEMPT = (
+    update(operations)
+    .where(*_WAITING, operations.c.op_id.in_(bindparam("op_ids", expanding=True)))
+    .values(attempts=operations.c.attempts + 1, error=bindparam("reason"))
+)
+
+_FIRST_WAITING = (
+    select(operations.c.not_before).where(*_WAITING).order_by(operations.c.sequence).limit(1)
+)
+
+_GIVE_BACK = (
+    update(streams)
+    .where(*_THE_STREAM)
+    .values(
+        ready_at=bindparam("next_attempt"),
+        worker="",
+        lease_until=None,
+        error=bindparam("reason"),
+        waiting_for=bindparam("missing"),
+    )
+)
+
+_PUT_OFF = (
+    update(operations)
+    .where(
+        *_WAITING,
+        operations.c.marked_by == bindparam("its_fence"),
+        operations.c.searchable == true(),
+    )
+    .values(not_before=bindparam("window_end"))
+)
+
+_FORGET_KEYS = delete(operation_keys).where(
+    operation_keys.c.sequence.in_(bindparam("sequences", expanding=True))
+)
+_FORGET_WAITS = delete(operation_waits).where(
+    operation_waits.c.sequence.in_(bindparam("sequences", expanding=True))
+)
+
+_DELIVER = (
+    update(operations)
+    .where(operations.c.sequence.in_(bindparam("sequences", expanding=True)))
+    .values(state="delivered", settled_at=database_now(), error="", content_sha256=None)
+)
+
 
 def renew(connection: Connection, claim: Claim) -> None:
     """Begin the lease anew; raises LeaseLostError where the claim is over."""
     row = connection.execute(
-        update(streams)
-        .where(*_is(claim), streams.c.fence == claim.fence, streams.c.lease_until.is_not(None))
-        .values(lease_until=database_now() + claim.lease_seconds)
-        .returning(streams.c.lease_until, streams.c.late_effect_seconds)
+        _RENEW, _names(claim) | {"its_fence": claim.fence, "lease": claim.lease_seconds}
     ).one_or_none()
     if row is None:
         raise lease_lost(claim)
@@ -42,20 +136,7 @@ def settle(connection: Connection, claim: Claim, settlements: Sequence[Settlemen
     by_op_id = {settlement.op_id: settlement for settlement in settlements}
     held = streams_held_by(connection, list(by_op_id))
     stream = lock_claimed(connection, claim, held)
-    rows = connection.execute(
-        select(
-            operations.c.sequence,
-            operations.c.op_id,
-            operations.c.kind,
-            operations.c.searchable,
-            operations.c.state,
-            operations.c.content_sha256,
-        ).where(
-            operations.c.op_id.in_(list(by_op_id)),
-            operations.c.stream == claim.stream,
-            operations.c.destination == claim.destination,
-        )
-    ).all()
+    rows = connection.execute(_TO_SETTLE, _names(claim) | {"op_ids": list(by_op_id)}).all()
     waiting = [row for row in rows if row.state == "waiting"]
     delivered = [row for row in waiting if by_op_id[row.op_id].outcome == "delivered"]
     dead = [row for row in waiting if by_op_id[row.op_id].outcome == "dead"]
@@ -74,13 +155,8 @@ def settle(connection: Connection, claim: Claim, settlements: Sequence[Settlemen
     )
     lease_until = stream.now + claim.lease_seconds
     connection.execute(
-        update(streams)
-        .where(*_is(claim))
-        .values(
-            waiting=streams.c.waiting - len(waiting),
-            dead=streams.c.dead + len(dead),
-            lease_until=lease_until,
-        )
+        _COUNT_SETTLED,
+        _names(claim) | {"settled": len(waiting), "newly_dead": len(dead), "end": lease_until},
     )
     if _has_searchable(claim):
         _put_off_marked(connection, claim, lease_until + stream.late_effect_seconds)
@@ -91,40 +167,27 @@ def settle(connection: Connection, claim: Claim, settlements: Sequence[Settlemen
 def release(connection: Connection, claim: Claim, given_back: Release) -> None:
     """End the claim; raises LeaseLostError where it is over already."""
     stream = lock_claimed(connection, claim)
+    names = _names(claim)
     if given_back.untouched:
         connection.execute(
-            update(operations)
-            .where(
-                operations.c.op_id.in_(given_back.untouched),
-                operations.c.marked_by == claim.fence,
-                *_waiting_of(claim),
-            )
-            .values(marked_by=0, not_before=operations.c.unmarked_not_before)
+            _UNMARK, names | {"op_ids": given_back.untouched, "its_fence": claim.fence}
         )
     if given_back.attempted:
         connection.execute(
-            update(operations)
-            .where(operations.c.op_id.in_(given_back.attempted), *_waiting_of(claim))
-            .values(attempts=operations.c.attempts + 1, error=given_back.error)
+            _COUNT_ATTEMPT,
+            names | {"op_ids": given_back.attempted, "reason": given_back.error},
         )
     if _has_searchable(claim):
         _put_off_marked(connection, claim, stream.now + stream.late_effect_seconds)
-    first = connection.scalar(
-        select(operations.c.not_before)
-        .where(*_waiting_of(claim))
-        .order_by(operations.c.sequence)
-        .limit(1)
-    )
+    first = connection.scalar(_FIRST_WAITING, names)
     connection.execute(
-        update(streams)
-        .where(*_is(claim))
-        .values(
-            ready_at=max(stream.now + given_back.retry_in, first or 0.0),
-            worker="",
-            lease_until=None,
-            error=given_back.error,
-            waiting_for=given_back.waiting_for,
-        )
+        _GIVE_BACK,
+        names
+        | {
+            "next_attempt": max(stream.now + given_back.retry_in, first or 0.0),
+            "reason": given_back.error,
+            "missing": given_back.waiting_for,
+        },
     )
 
 
@@ -133,8 +196,8 @@ def forget_keys(connection: Connection, rows: Sequence[AnyRow]) -> None:
     sequences = [row.sequence for row in rows]
     if not sequences:
         return
-    connection.execute(delete(operation_keys).where(operation_keys.c.sequence.in_(sequences)))
-    connection.execute(delete(operation_waits).where(operation_waits.c.sequence.in_(sequences)))
+    connection.execute(_FORGET_KEYS, {"sequences": sequences})
+    connection.execute(_FORGET_WAITS, {"sequences": sequences})
     for sha256 in sorted(row.content_sha256 for row in rows if row.content_sha256):
         drop_reference(connection, sha256)
 
@@ -157,11 +220,7 @@ def _deliver(
 ) -> None:
     plain = [row.sequence for row in rows if not by_op_id[row.op_id].primary_id]
     if plain:
-        connection.execute(
-            update(operations)
-            .where(operations.c.sequence.in_(plain))
-            .values(state="delivered", settled_at=database_now(), error="", content_sha256=None)
-        )
+        connection.execute(_DELIVER, {"sequences": plain})
     creations = [
         {"settled": row.sequence, "given_id": by_op_id[row.op_id].primary_id}
         for row in rows
@@ -208,13 +267,7 @@ def _bury(
 def _put_off_marked(connection: Connection, claim: Claim, not_before: float) -> None:
     """Let no other worker take the creations of this claim before a late effect has shown."""
     connection.execute(
-        update(operations)
-        .where(
-            *_waiting_of(claim),
-            operations.c.marked_by == claim.fence,
-            operations.c.searchable == true(),
-        )
-        .values(not_before=not_before)
+        _PUT_OFF, _names(claim) | {"its_fence": claim.fence, "window_end": not_before}
     )
 
 
@@ -225,16 +278,5 @@ def _has_searchable(claim: Claim) -> bool:
     )
 
 
-def _is(claim: Claim) -> tuple[Any, ...]:
-    return (
-        streams.c.stream == claim.stream,
-        streams.c.destination == claim.destination,
-    )
-
-
-def _waiting_of(claim: Claim) -> tuple[Any, ...]:
-    return (
-        operations.c.stream == claim.stream,
-        operations.c.destination == claim.destination,
-        operations.c.state == "waiting",
-    )
+def _names(claim: Claim) -> dict[str, Any]:
+    return {"of_stream": claim.stream, "of_destination": claim.destination}

@@ -5,9 +5,9 @@ transactions wait for each other in a circle.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, func, select, tuple_, update
 
 from hokusai_backend_sql.journal_schema import (
     operation_keys,
@@ -30,21 +30,38 @@ class StreamKey(NamedTuple):
     destination: str
 
 
+_LOCK = (
+    select(streams, database_now().label("now"))
+    .where(tuple_(streams.c.stream, streams.c.destination).in_(bindparam("names", expanding=True)))
+    .with_for_update()
+)
+_LOCK_POSTGRESQL = _LOCK.order_by(streams.c.stream.collate("C"), streams.c.destination.collate("C"))
+"""In the order of code points; on SQLite there is one writer at a time, whatever the order."""
+
+_HELD_BY = (
+    select(operation_waits.c.stream, operation_waits.c.destination)
+    .distinct()
+    .select_from(operations)
+    .join(operation_keys, operation_keys.c.sequence == operations.c.sequence)
+    .join(
+        operation_waits,
+        and_(
+            operation_waits.c.destination == operation_keys.c.destination,
+            operation_waits.c.key == operation_keys.c.key,
+        ),
+    )
+    .where(operations.c.op_id.in_(bindparam("op_ids", expanding=True)))
+)
+
+
 def lock_streams(connection: Connection, keys: Collection[StreamKey]) -> Sequence[AnyRow]:
     """Lock the rows of these streams and give them, each with the database's time as ``now``."""
-    names: list[Any] = [streams.c.stream, streams.c.destination]
-    if connection.dialect.name == "postgresql":
-        names = [name.collate("C") for name in names]
+    lock = _LOCK_POSTGRESQL if connection.dialect.name == "postgresql" else _LOCK
     rows: list[AnyRow] = []
     ordered = sorted(keys)
     for start in range(0, len(ordered), STATEMENT_VALUES):
         part = ordered[start : start + STATEMENT_VALUES]
-        rows += connection.execute(
-            select(streams, database_now().label("now"))
-            .where(tuple_(streams.c.stream, streams.c.destination).in_(part))
-            .order_by(*names)
-            .with_for_update()
-        ).all()
+        rows += connection.execute(lock, {"names": part}).all()
     return rows
 
 
@@ -78,18 +95,8 @@ def streams_held_by(connection: Connection, op_ids: Sequence[str]) -> set[Stream
     """Find the streams with operations that wait for what these operations provide."""
     held: set[StreamKey] = set()
     for start in range(0, len(op_ids), STATEMENT_VALUES):
-        found = connection.execute(
-            select(operation_waits.c.stream, operation_waits.c.destination)
-            .distinct()
-            .select_from(operations)
-            .join(operation_keys, operation_keys.c.sequence == operations.c.sequence)
-            .join(
-                operation_waits,
-                (operation_waits.c.destination == operation_keys.c.destination)
-                & (operation_waits.c.key == operation_keys.c.key),
-            )
-            .where(operations.c.op_id.in_(op_ids[start : start + STATEMENT_VALUES]))
-        )
+        part = op_ids[start : start + STATEMENT_VALUES]
+        found = connection.execute(_HELD_BY, {"op_ids": part})
         held.update(StreamKey(*row) for row in found)
     return held
 
