@@ -8,6 +8,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from hokusai_backend_mlflow.destination import Addresses, is_http, without_credentials
+from hokusai_backend_mlflow.errors import from_mlflow
 from hokusai_core.clock import Deadline
 from hokusai_core.operations import ArtifactOwner
 from hokusai_core.plugins import BackendConfig
@@ -122,11 +123,13 @@ class Client:
         if transport is not None:
             bounded = stores.BoundedTrackingStore if tracking else stores.BoundedRegistryStore
             return lambda deadline: bounded(transport, deadline)
-        from hokusai_backend_mlflow import databases
-
+        what = f"the {kind} database {without_credentials(uri)}"
+        try:
+            from hokusai_backend_mlflow import databases
+        except ImportError as cause:
+            raise from_mlflow(cause, f"Opening {what}", ambiguous=False) from cause
         open_database = (
             databases.open_tracking_database if tracking else databases.open_registry_database
         )
-        what = f"the {kind} database {without_credentials(uri)}"
         store = open_database(uri, what, self._config.settings.request_timeout)
         return lambda deadline: store

@@ -132,7 +132,9 @@ def from_mlflow(cause: Exception, what: str, *, ambiguous: bool) -> BackendError
     shown = _shortened(str(cause)) if known else f"{code or type(cause).__name__}"
     if known:
         return known(f"{what}: {code}: {shown}")
-    return UnavailableError(f"{what} failed: {shown}", maybe_applied=ambiguous)
+    if isinstance(cause, ImportError):
+        shown = f"the package {cause.name!r} is missing or does not fit. Install it"
+    return UnavailableError(f"{what} failed: {shown}.", maybe_applied=ambiguous)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -21,7 +21,7 @@ from hokusai_backend_mlflow.destination import without_credentials
 from hokusai_backend_mlflow.errors import FAST_SECONDS, from_answer, from_failure
 from hokusai_backend_mlflow.watched_sockets import Watch, WatchedAdapter, watching
 from hokusai_core.clock import Deadline
-from hokusai_core.errors import BackendError, UnavailableError
+from hokusai_core.errors import BackendError, HokusaiError, UnavailableError
 
 try:
     from mlflow.utils.workspace_context import get_request_workspace
@@ -156,7 +156,7 @@ class Transport:
         try:
             with watching(watch):
                 answer = self._request(method, f"{host}{endpoint}", creds, watch, headers, content)
-        except BackendError:
+        except HokusaiError:
             raise
         except Exception as cause:
             seconds = time.monotonic() - began

@@ -9,7 +9,12 @@ from mlflow import MlflowClient
 
 from hokusai_core.backends import OpenBackend
 from hokusai_core.clock import Deadline
-from hokusai_core.errors import InvalidInputError, NotFoundError, UnavailableError
+from hokusai_core.errors import (
+    InvalidInputError,
+    JournalUnavailableError,
+    NotFoundError,
+    UnavailableError,
+)
 from hokusai_core.identifiers import OP_ID_TAG
 from hokusai_core.operations import (
     ArtifactOwner,
@@ -79,6 +84,20 @@ def test_a_file_comes_back_as_it_went(
     folder, _, _ = path.rpartition("/")
     (entry,) = backend.tracking.tracking_list_artifacts(owner, folder, soon())
     assert (entry.path, entry.is_dir, entry.file_size) == (path, False, len(data))
+
+
+def test_a_failure_of_the_content_is_not_the_servers(backend: OpenBackend, run_id: str) -> None:
+    class Broken(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, _: object) -> int:
+            raise JournalUnavailableError("the journal is away")
+
+    with pytest.raises(JournalUnavailableError):
+        backend.write(artifact(run_id, "f", 5), soon(), Broken)
+    with pytest.raises(UnavailableError):
+        backend.write(artifact(run_id, "f", 5), soon(), lambda: Unseekable(b"shor"))
 
 
 def test_listing_a_file_or_nothing_gives_nothing(backend: OpenBackend, run_id: str) -> None:

@@ -119,6 +119,16 @@ def test_a_database_that_breaks_is_transient(
     assert not caught.value.maybe_applied
 
 
+def test_a_missing_driver_is_named_and_transient() -> None:
+    backend = opened("mysql+nosuchdriver://ada:s3cret@db.invalid/mlflow")
+    with pytest.raises(UnavailableError) as caught:
+        backend.tracking.tracking_check(soon())
+    assert "s3cret" not in str(caught.value)
+    backend = opened("mysql+pymysql://ada:s3cret@db.invalid/mlflow")
+    with pytest.raises(UnavailableError, match=r"pymysql|OperationalError"):
+        backend.tracking.tracking_check(soon())
+
+
 def test_a_locked_database_is_given_up_in_time(local: OpenBackend, tmp_path: Path) -> None:
     experiment_id = make_experiment(local)
     hurried = opened(f"sqlite:///{tmp_path / 'tracking.db'}", request_timeout=0.3)

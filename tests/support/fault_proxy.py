@@ -26,7 +26,6 @@ each connection). Modes:
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -286,13 +285,3 @@ def _close(sock: socket.socket) -> None:
         sock.shutdown(socket.SHUT_RDWR)
     with suppress(OSError):
         sock.close()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> bool:
-    """Poll a condition until it holds; returns whether it did in time."""
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        if condition():
-            return True
-        time.sleep(_POLL_SECONDS)
-    return False

@@ -83,6 +83,7 @@ class StubServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # one packet for head and body, or the client's acknowledgement is late
             timeout = 5
 
             def _answer(self) -> None:
