@@ -75,6 +75,12 @@ class OpenBackend:
         """Say whether the backend declares a capability."""
         return capability in self.plugin.capabilities
 
+    def close(self) -> None:
+        """Let the backend close its connections, if it has a method ``close``; it may be used again."""
+        close = getattr(self.implementation, "close", None)
+        if callable(close):
+            close()
+
     def write(
         self, operation: Operation, deadline: Deadline, open_content: OpenContent | None = None
     ) -> Receipt:

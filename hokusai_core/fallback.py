@@ -189,7 +189,7 @@ class FallbackStore:
         """Close what is open."""
         for place in (self._journal, self._spool):
             if place and (backend := place.opened()):
-                backend.journal.journal_close()
+                backend.close()
 
     def reset_after_fork(self) -> None:
         """In a forked child: forget the parent's connections and locks."""

@@ -46,7 +46,8 @@ class BackendPlugin:
     Args:
         name: The backend's name, for messages.
         capabilities: What it can do.
-        open: Makes the object with the hook implementations. Imports the driver; does no I/O.
+        open: Makes the object with the hook implementations. Imports the driver; does no I/O. The
+            object may have a method ``close()`` that closes its connections.
         destination: Gives the identity of the primary that a configuration means: an address
             without credentials.
         requires: Top-level modules that must be importable before ``open``.

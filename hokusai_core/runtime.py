@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hokusai_core.addresses import without_credentials
-from hokusai_core.backends import find_backend, open_backend
+from hokusai_core.backends import OpenBackend, find_backend, open_backend
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.clock import Clock, SystemClock
 from hokusai_core.draining import BackgroundDrainer, Drain
@@ -88,7 +88,7 @@ class Runtime:
         self.snapshots = RunSnapshots()
         self.reporter = OutageReporter(
             f"Backend {plugin.name} at {destination}",
-            self._journal_description(),
+            self._outage_place(),
             automatic=settings.auto_sync,
         )
         self.drainer = BackgroundDrainer(
@@ -181,6 +181,13 @@ class Runtime:
         """Say whether the primary declares a capability."""
         return capability in self._plugin.capabilities
 
+    @property
+    def journal_description(self) -> str:
+        """The journal's address without credentials; "" where there is no fallback."""
+        if self._journal_plugin is None:
+            return ""
+        return self._journal_plugin.destination(self._config("journal"))
+
     def drain(self) -> Drain:
         """Make a drain of this destination's backlog.
 
@@ -215,6 +222,10 @@ class Runtime:
             self.drainer.stop(timeout=max(0.1, until - time.monotonic()))
             left = self._waiting_or_zero()
         return left
+
+    def close_connections(self) -> None:
+        """Close the connections of all backends; the next use opens new ones."""
+        _close(self.primary, self.fallback)
 
     def reset_after_fork(self) -> None:
         """In a forked child: no thread of the parent, none of its locks and connections."""
@@ -261,10 +272,8 @@ class Runtime:
         if self.settings.auto_sync:
             self.drainer.wake()
 
-    def _journal_description(self) -> str:
-        if self._journal_plugin is None:
-            return "nothing"
-        return f"the journal {self._journal_plugin.destination(self._config('journal'))}"
+    def _outage_place(self) -> str:
+        return f"the journal {self.journal_description}" if self._journal_plugin else "nothing"
 
     def _forwarder(self) -> Forwarder | None:
         if self.fallback is None or self.fallback.spool is None:
@@ -320,6 +329,13 @@ class Runtime:
 
 _RUNTIMES: "weakref.WeakValueDictionary[_Key, Runtime]" = weakref.WeakValueDictionary()
 _RUNTIMES_LOCK = threading.Lock()
+
+
+def _close(primary: Lazy[OpenBackend], fallback: FallbackStore | None) -> None:
+    if (backend := primary.opened()) is not None:
+        backend.close()
+    if fallback:
+        fallback.close()
 
 
 def _backend_config(selection: BackendSelection, role: Role) -> BackendConfig:
@@ -386,6 +402,10 @@ def _register_process_hooks(runtime: Runtime) -> None:
                 living.destination,
             )
 
+        living.close_connections()
+
+    # A runtime that nobody holds any more lets go of its connections.
+    weakref.finalize(runtime, _close, runtime.primary, runtime.fallback).atexit = False
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=after_fork)
     atexit.register(at_exit)

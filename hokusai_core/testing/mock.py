@@ -42,11 +42,13 @@ from hokusai_core.operations import (
 from hokusai_core.plugins import BackendPlugin, Capability
 from hokusai_core.queries import ModelQuery, RunQuery, VersionQuery
 from hokusai_core.testing.failure_script import FailureScript
+from hokusai_core.testing.memory_journal import MemoryJournal
 
 MOCK_CAPABILITIES: frozenset[Capability] = frozenset(
-    {"tracking", "registry", "artifacts", "logged_models"}
+    {"tracking", "registry", "journal", "artifacts", "logged_models"}
 )
-"""What the mock backend can do: everything but being a journal."""
+"""What the mock backend can do; as a journal it is a
+:class:`~hokusai_core.testing.memory_journal.MemoryJournal`."""
 
 
 class MockBackend(FailureScript):
@@ -55,7 +57,7 @@ class MockBackend(FailureScript):
     Use it in tests in the place of a server; it lives as long as the object::
 
         mock = MockBackend()
-        manager = ExperimentManager("my_experiment", backend=mock.plugin)
+        manager = ExperimentManager("my_experiment", backend=mock)
         mock.down()     # an outage, until mock.up()
         mock.store      # what has arrived
 
@@ -69,11 +71,14 @@ class MockBackend(FailureScript):
         """What has arrived, with reads for assertions and deletions as by somebody else."""
         self.destination = f"mock:{new_op_id()}"
         """Identity of this mock, different from that of every other."""
+        self.journal = MemoryJournal()
+        """Where writes wait while the mock is down, unless the user names another fallback."""
         self.plugin = BackendPlugin(
             name="mock",
             capabilities=MOCK_CAPABILITIES,
-            open=lambda _config: self,
+            open=lambda config: self if config.role == "primary" else self.journal,
             destination=lambda _config: self.destination,
+            own_journal=True,
         )
         """A manifest that opens this very object: what ``backend=`` takes."""
 
