@@ -11,6 +11,7 @@ from hokusai_backend_sql.settling import forget_keys
 from hokusai_backend_sql.stream_rows import (
     StreamKey,
     add_counts,
+    lock_contents,
     lock_streams,
     streams_held_by,
     wake,
@@ -49,6 +50,7 @@ def retry(connection: Connection, op_ids: Sequence[str]) -> int:
 def discard(connection: Connection, op_ids: Sequence[str]) -> int:
     """Discard dead or waiting operations; returns how many there were."""
     held = streams_held_by(connection, op_ids)
+    lock_contents(connection, op_ids)
     rows = _locked(connection, op_ids, ("dead", "waiting"), held)
     if not rows:
         return 0

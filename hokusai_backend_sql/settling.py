@@ -17,10 +17,12 @@ from hokusai_backend_sql.schema import AnyRow, database_now
 from hokusai_backend_sql.stream_rows import (
     lease_lost,
     lock_claimed,
+    lock_contents,
     streams_held_by,
     wake,
 )
 from hokusai_core.journal import Claim, Release, Settlement
+from hokusai_core.operations import LogArtifact
 
 # The statements of each settlement are built once: building them takes longer than running them.
 
@@ -135,6 +137,8 @@ def settle(connection: Connection, claim: Claim, settlements: Sequence[Settlemen
     """Record outcomes and mappings, and begin the lease anew; returns how many were waiting."""
     by_op_id = {settlement.op_id: settlement for settlement in settlements}
     held = streams_held_by(connection, list(by_op_id))
+    if any(isinstance(queued.operation, LogArtifact) for queued in claim.operations):
+        lock_contents(connection, list(by_op_id))
     stream = lock_claimed(connection, claim, held)
     rows = connection.execute(_TO_SETTLE, _names(claim) | {"op_ids": list(by_op_id)}).all()
     waiting = [row for row in rows if row.state == "waiting"]

@@ -1,7 +1,7 @@
 """The rows of streams: locked always in one order, counted, and woken.
 
-Whoever locks several streams does so in the order of their names, by code points, so that no two
-transactions wait for each other in a circle.
+Whoever locks several streams does so in the order of their names, by code points, and after the
+contents that it needs, so that no two transactions wait for each other in a circle.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, func, select, tuple_, update
 
+from hokusai_backend_sql.content import contents
 from hokusai_backend_sql.journal_schema import (
     operation_keys,
     operation_waits,
@@ -63,6 +64,28 @@ def lock_streams(connection: Connection, keys: Collection[StreamKey]) -> Sequenc
         part = ordered[start : start + STATEMENT_VALUES]
         rows += connection.execute(lock, {"names": part}).all()
     return rows
+
+
+_LOCK_CONTENTS = (
+    select(contents.c.sha256)
+    .where(
+        contents.c.sha256.in_(
+            select(operations.c.content_sha256).where(
+                operations.c.op_id.in_(bindparam("op_ids", expanding=True)),
+                operations.c.content_sha256.is_not(None),
+            )
+        )
+    )
+    .order_by(contents.c.sha256)
+    .with_for_update()
+)
+
+
+def lock_contents(connection: Connection, op_ids: Sequence[str]) -> None:
+    """Lock the contents of these operations. SQLite has one writer at a time anyway."""
+    if connection.dialect.name == "postgresql":
+        for start in range(0, len(op_ids), STATEMENT_VALUES):
+            connection.execute(_LOCK_CONTENTS, {"op_ids": op_ids[start : start + STATEMENT_VALUES]})
 
 
 def lock_claimed(

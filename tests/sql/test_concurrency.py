@@ -1,5 +1,7 @@
 """Many workers, threads and processes, on one journal."""
 
+import hashlib
+import io
 import json
 import os
 import signal
@@ -13,10 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from hokusai_core.errors import NotFoundError
 from hokusai_core.hookspecs import Journal
-from hokusai_core.journal import Claim, EntryQuery, Release
+from hokusai_core.journal import Claim, Entry, EntryQuery, Release
+from hokusai_core.operations import ArtifactOwner, LogArtifact
 from tests.sql.process import ROUNDS, STREAMS, work
 from tests.sql.queueing import (
+    HERE,
     append,
     claim,
     create_run,
@@ -145,6 +150,35 @@ def test_appends_and_settlements_of_many_streams_do_not_block_each_other(
             each.result()
     done += deliver_all(patient)
     check_exactly_once(done, 10 + 4 * 5 * 10)
+
+
+def test_equal_contents_are_appended_and_settled_at_once(patient: Journal) -> None:
+    data = b"the same in every file"
+    digest = hashlib.sha256(data).hexdigest()
+
+    def append_files() -> None:
+        for number in range(20):
+            artifact = LogArtifact(
+                run_id="a",
+                owner=ArtifactOwner(kind="run", id="a"),
+                path=f"{number}",
+                size=len(data),
+                sha256=digest,
+            )
+            entry = Entry(operation=artifact, destination=HERE)
+            patient.journal_append((entry,), lambda: io.BytesIO(data))
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        running = [threads.submit(append_files) for _ in range(4)]
+        done = []
+        while not all(each.done() for each in running):
+            done += deliver_all(patient)
+        for each in running:
+            each.result()
+    done += deliver_all(patient)
+    check_exactly_once(done, 80)
+    with pytest.raises(NotFoundError):
+        patient.journal_open_content(done[0][2][0])
 
 
 def test_a_process_killed_within_a_transaction_leaves_nothing(
