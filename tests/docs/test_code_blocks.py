@@ -1,0 +1,105 @@
+"""What the documentation shows works."""
+
+import re
+import tomllib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.docs.conftest import Run
+from tests.docs.pages import (
+    PAGES,
+    ROOT,
+    blocks_of,
+    commands_of,
+    exports_of,
+    files_of,
+    name_of,
+    script_of,
+)
+
+LANGUAGES = {"python", "bash", "console", "text", "toml"}
+PROGRAMS = {"export", "hokusai", "mlflow", "pip", "python", "python3"}
+PROGRAMS_OF_ENVIRONMENT = {"hokusai", "lint-imports", "mkdocs", "mypy", "pip", "python", "ruff"}
+
+with_python = [page for page in PAGES if script_of(page)]
+with_files = [page for page in PAGES if files_of(page)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_block_names_a_language_that_is_checked(page: Path) -> None:
+    for block in blocks_of(page):
+        assert block.language in LANGUAGES, f"line {block.first_line}"
+
+
+@pytest.mark.parametrize("page", with_python, ids=name_of)
+def test_python_blocks_run(
+    page: Path, tmp_path: Path, run_python: Run, with_servers: Callable[[str], str]
+) -> None:
+    script = tmp_path / f"{page.stem}.py"
+    script.write_text(with_servers(script_of(page)), encoding="utf-8")
+    environment = {name: with_servers(value) for name, value in exports_of(page).items()}
+    result = run_python(str(script), environment=environment)
+    assert result.returncode == 0, f"line numbers are those of {name_of(page)}:\n{result.stderr}"
+
+
+@pytest.mark.parametrize("page", with_files, ids=name_of)
+def test_files_run(
+    page: Path, tmp_path: Path, run_python: Run, with_servers: Callable[[str], str]
+) -> None:
+    for name, text in files_of(page).items():
+        script = tmp_path / "work" / name
+        script.write_text(with_servers(text), encoding="utf-8")
+        result = run_python(name)
+        assert result.returncode == 0, f"{name}:\n{result.stderr}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands_of(page)], ids=name_of)
+def test_commands_exist(page: Path, help_of: Callable[[tuple[str, ...]], str]) -> None:
+    for command in commands_of(page):
+        program, *arguments = command.split()
+        path = Path(program)
+        if path.parent == Path(".venv/bin"):
+            assert path.name in PROGRAMS_OF_ENVIRONMENT, command
+        elif path.parent != Path():
+            assert (ROOT / program).is_file(), command
+        else:
+            assert program in PROGRAMS, command
+        for extra in re.findall(r"\[([\w,]+)\]", command):
+            assert set(extra.split(",")) <= set(_extras()), command
+        if path.name == "hokusai":
+            words = tuple(word for word in arguments if not word.startswith("-"))
+            text = help_of(words)
+            for option in arguments:
+                assert not option.startswith("--") or option in text, command
+
+
+def test_options_in_the_reference_exist(help_of: Callable[[tuple[str, ...]], str]) -> None:
+    text = (ROOT / "docs/reference/command.md").read_text(encoding="utf-8")
+    for section in text.split("\n## hokusai ")[1:]:
+        heading, _, body = section.partition("\n")
+        known = help_of(tuple(heading.split()))
+        for option in re.findall(r"^\| `(--[\w-]+)", body, flags=re.MULTILINE):
+            assert option in known, f"hokusai {heading} {option}"
+
+
+@pytest.fixture
+def help_of(run_python: Run) -> Callable[[tuple[str, ...]], str]:
+    """Gives the help of one of our commands, which fails where there is no such command."""
+
+    @cache
+    def ask(words: tuple[str, ...]) -> str:
+        wide = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+        result = run_python("-m", "hokusai_core", *words, "--help", environment=wide)
+        assert result.returncode == 0, f"hokusai {' '.join(words)}:\n{result.stderr}"
+        return result.stdout
+
+    return ask
+
+
+@cache
+def _extras() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return list(project["optional-dependencies"])
