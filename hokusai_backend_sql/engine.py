@@ -61,7 +61,9 @@ class Database:
         """The database as it is named to people: a path, or an address without credentials."""
         if self.is_sqlite:
             return self.url.database or ""
-        return str(self.url.set(username=None, password=None, query={}))
+        host = self.url.host or ",".join(self.url.normalized_query.get("host", ())) or "localhost"
+        port = f":{self.url.port}" if self.url.port else ""
+        return f"postgresql://{host}{port}/{self.url.database or ''}"
 
     @contextmanager
     def begin(self, *, synced: bool = False) -> Iterator[Connection]:

@@ -64,6 +64,7 @@ def test_a_refused_port_is_unavailable_at_every_hook(open_sql: OpenSql) -> None:
             hook()
         assert not caught.value.maybe_applied
         assert SECRET not in str(caught.value)
+        assert "someone" not in str(caught.value)
         assert str(port) in str(caught.value)
     assert time.monotonic() - started < 10
 
