@@ -28,6 +28,13 @@ class Request:
     peer: int
 
 
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print nothing: clients that go away are what the tests are about."""
+
+
 class StubServer:
     """Answers each request with the next of ``answers``, then with the last one for ever.
 
@@ -41,8 +48,7 @@ class StubServer:
         self.answers = list(answers) or [Answer()]
         self.requests: list[Request] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _QuietServer(("127.0.0.1", 0), self._handler())
         self.port = int(self._server.server_address[1])
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         if tls is not None:
