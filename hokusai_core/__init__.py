@@ -42,6 +42,7 @@ from hokusai_core.registry_entry import ModelRegistryEntry
 from hokusai_core.resolution import ExperimentConfig
 from hokusai_core.run_handle import RunHandle
 from hokusai_core.settings import Settings
+from hokusai_core.status import Status, status
 
 __all__ = [
     "AlreadyExistsError",
@@ -79,7 +80,9 @@ __all__ = [
     "RunHandle",
     "RunInfo",
     "Settings",
+    "Status",
     "TransientError",
     "UnavailableError",
     "UnsupportedFilterError",
+    "status",
 ]

@@ -1,0 +1,71 @@
+"""The command with its commands, and what becomes of their errors."""
+
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hokusai_core.cli.backends import backends
+from hokusai_core.cli.database import database
+from hokusai_core.cli.demo import demo
+from hokusai_core.cli.status import status
+from hokusai_core.cli.sync import sync
+from hokusai_core.errors import HokusaiError
+
+ERROR_EXIT = 2
+"""Exit code where a command could not do its work: wrong settings, or no journal."""
+
+
+class CommandGroup(TyperGroup):
+    """Turns errors of this library into one line on stderr; any other is a defect and shows."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except HokusaiError as failure:
+            typer.echo(f"hokusai: {failure}", err=True)
+            raise typer.Exit(ERROR_EXIT) from failure
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hokusai-tracking {version('hokusai-tracking')}")
+        raise typer.Exit
+
+
+application = typer.Typer(
+    name="hokusai",
+    cls=CommandGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # it prints local variables, which may hold secrets
+    rich_markup_mode=None,
+    add_completion=False,
+)
+"""The command as typer knows it, for tests."""
+
+
+@application.callback()
+def hokusai(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Experiment tracking and model registration that keep working when MLflow does not.
+
+    Settings come from HOKUSAI_* variables and MLFLOW_TRACKING_URI.
+    """
+
+
+application.command()(sync)
+application.command()(status)
+application.command()(backends)
+application.command()(demo)
+application.add_typer(database, name="db")
+
+
+def main() -> None:
+    """Run the command; the entry point ``hokusai``."""
+    application(prog_name="hokusai")

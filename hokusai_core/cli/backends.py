@@ -1,0 +1,28 @@
+"""``hokusai backends``: the plugins that are installed."""
+
+import dataclasses
+import json
+
+import typer
+
+from hokusai_core.backends import installed_backends
+from hokusai_core.cli.options import AsJson
+from hokusai_core.cli.output import console, table
+
+
+def backends(as_json: AsJson = False) -> None:
+    """List the installed backends, broken ones with what is wrong with them."""
+    found = installed_backends()
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(backend) for backend in found], indent=2))
+        return
+    shown = table("name", "distribution", "version", "capabilities", "state")
+    for backend in found:
+        shown.add_row(
+            backend.name,
+            backend.distribution,
+            backend.version,
+            ", ".join(backend.capabilities),
+            backend.state,
+        )
+    console().print(shown)

@@ -1,0 +1,37 @@
+"""The options that commands share, and what they select."""
+
+from typing import Annotated
+
+import typer
+
+from hokusai_core.resolution import select_backends, settings_with, sort_arguments
+from hokusai_core.runtime import Runtime
+from hokusai_core.settings import Settings
+
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(help="Address of the tracking server, in the place of MLFLOW_TRACKING_URI."),
+]
+Backend = Annotated[
+    str | None, typer.Option(help="Name of the primary backend, in the place of HOKUSAI_BACKEND.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
+
+
+def command_settings() -> Settings:
+    """Read the settings; a command delivers only where it is told to, so without the drainer."""
+    return settings_with(None, auto_sync=False)
+
+
+def open_runtime(tracking_uri: str | None, backend: str | None) -> Runtime:
+    """Give the machinery that the options and settings select.
+
+    Raises:
+        ConfigurationError: An option or setting is wrong, or a backend cannot be used.
+    """
+    given = sort_arguments(None, tracking_uri, None, None)
+    return Runtime.shared(
+        select_backends(
+            settings=command_settings(), tracking_uri=given.tracking_uri, backend=backend
+        )
+    )

@@ -1,0 +1,128 @@
+"""``hokusai sync``: deliver what waits."""
+
+import dataclasses
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from hokusai_core.cli.options import AsJson, Backend, TrackingUri, open_runtime
+from hokusai_core.cli.output import console
+from hokusai_core.draining import Drain, DrainReport
+from hokusai_core.errors import JournalUnavailableError
+from hokusai_core.runtime import Runtime
+from hokusai_core.sync_progress import SyncProgress
+
+_POLL_SECONDS = 1.0
+
+
+def sync(
+    wait: Annotated[
+        float,
+        typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for what falls due later."),
+    ] = 90.0,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on for ever, as a daemon.")] = False,
+    tracking_uri: TrackingUri = None,
+    backend: Backend = None,
+    as_json: AsJson = False,
+) -> None:
+    """Deliver what waits in the journal to the primary.
+
+    Exit code 0: nothing is left; 1: something cannot be delivered now, or was refused for good; 2:
+    wrong settings, or no journal. Any number of these may run at once, on any machines.
+    """
+    runtime = open_runtime(tracking_uri, backend)
+    out = console(stderr=True)
+    with _stopped_by_signals() as stop:
+        if watch:
+            _watch(runtime, stop, out, as_json=as_json)
+            return
+        with SyncProgress(out, runtime.destination, quiet=as_json) as progress:
+            report = runtime.drain().run(wait_seconds=wait, stop=stop, on_progress=progress)
+    if as_json:
+        typer.echo(json.dumps(_figures(report, runtime.destination), indent=2))
+    else:
+        _print(report, runtime.destination, console(), interrupted=stop.is_set())
+    raise typer.Exit(0 if report.complete and not report.dead else 1)
+
+
+def _watch(runtime: Runtime, stop: threading.Event, out: Console, *, as_json: bool) -> None:
+    """Deliver whatever comes, until a signal says to stop."""
+    drain = runtime.drain()
+    if not as_json:
+        out.print(f"Watching the backlog of {runtime.destination}; SIGTERM or Ctrl-C ends it.")
+    trouble = ""
+    while not stop.is_set():
+        report, now = _round(drain, stop)
+        if now and now != trouble and not as_json:
+            out.print(f"Waiting: {now}")
+        trouble = now
+        if report.delivered or report.dead:
+            if as_json:
+                typer.echo(json.dumps(_figures(report, runtime.destination)))
+            else:
+                out.print(_summary(report))
+        stop.wait(_POLL_SECONDS)
+
+
+def _round(drain: Drain, stop: threading.Event) -> tuple[DrainReport, str]:
+    """Deliver what is due now; give the report, and what is in the way."""
+    try:
+        report = drain.run(wait_seconds=0.0, stop=stop)
+    except JournalUnavailableError as failure:
+        return DrainReport(), str(failure)
+    stream, reason = next(iter(report.reasons.items()), ("", ""))
+    return report, f"{stream}: {reason}" if stream else ""
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """Give an event that SIGTERM and SIGINT set, so that the step in hand is finished."""
+    stop = threading.Event()
+
+    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {each: signal.signal(each, ask_to_stop) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _figures(report: DrainReport, destination: str) -> dict[str, Any]:
+    return {
+        "destination": destination,
+        **dataclasses.asdict(report),
+        "complete": report.complete,
+    }
+
+
+def _summary(report: DrainReport) -> str:
+    text = f"Delivered {report.delivered} operations; {report.left} are left"
+    return f"{text}; {report.dead} were refused for good." if report.dead else f"{text}."
+
+
+def _print(report: DrainReport, destination: str, out: Console, *, interrupted: bool) -> None:
+    out.print(f"{destination}: {_summary(report)}")
+    if interrupted:
+        out.print("Stopped by a signal; what is left is kept.")
+    for stream, reason in report.reasons.items():
+        out.print(f"  {stream}: {reason}")
+    if report.dead:
+        out.print("What was refused is kept with its payload; `hokusai status` counts it.")
+    for other, count in sorted(report.others.items()):
+        out.print(
+            f"Left alone: {count} operations for {other}. Deliver them with `hokusai sync "
+            "--tracking-uri` and that server's address."
+        )

@@ -1,0 +1,88 @@
+"""Shows a person how a sync gets on."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from hokusai_core.draining import DrainReport
+from hokusai_core.journal import Backlog
+
+_SILENT_SECONDS = 2.0
+_REPEAT_SECONDS = 15.0
+_LATE_EFFECT = "the late-effect window of a creation that may have been applied, or a later attempt"
+
+
+class SyncProgress:
+    """A bar where a terminal shows it, and a line now and then that says what is waited for.
+
+    To be passed as ``on_progress`` to :meth:`~hokusai_core.draining.Drain.run`.
+
+    Args:
+        console: Where to print.
+        destination: Whose backlog is delivered.
+        quiet: Print nothing at all.
+    """
+
+    def __init__(self, console: Console, destination: str, *, quiet: bool = False) -> None:
+        self._console = console
+        self._destination = destination
+        self._quiet = quiet
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task = self._bar.add_task("delivering", total=None)
+        self._settled = -1
+        self._say_at = 0.0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, report: DrainReport, backlog: Backlog) -> None:
+        """Take the figures; a backlog without a time holds none and only the report counts."""
+        settled = report.delivered + report.dead
+        self._bar.update(self._task, completed=settled)
+        if not backlog.now:
+            return
+        left = backlog.by_destination.get(self._destination, 0)
+        self._bar.update(self._task, total=settled + left)
+        if settled != self._settled:
+            self._settled = settled
+            self._say_at = time.monotonic() + _SILENT_SECONDS
+            self._bar.update(self._task, description="delivering")
+        elif left and backlog.streams:
+            self._show_waiting(backlog)
+
+    def _show_waiting(self, backlog: Backlog) -> None:
+        streams = backlog.streams
+        first = min(streams, key=lambda stream: (not stream.error, stream.next_attempt_at))
+        due_in = max(0.0, min(stream.next_attempt_at for stream in streams) - backlog.now)
+        self._bar.update(self._task, description=f"waiting {due_in:.0f} s")
+        if self._quiet or time.monotonic() < self._say_at:
+            return
+        self._say_at = time.monotonic() + _REPEAT_SECONDS
+        reason = first.error or (
+            f"waiting for {first.waiting_for}" if first.waiting_for else _LATE_EFFECT
+        )
+        more = f" (and {len(streams) - 1} more)" if len(streams) > 1 else ""
+        self._console.print(
+            f"Still waiting: {first.stream}{more}, next attempt in {due_in:.0f} s: {reason}",
+            markup=False,
+            highlight=False,
+        )
