@@ -85,17 +85,17 @@ def script_of(page: Path) -> str:
 
 def files_of(page: Path) -> dict[str, str]:
     """Give the scripts that the page asks its reader to save, by name."""
-    return {
-        block.file: "\n".join(block.lines) + "\n" for block in blocks_of(page) if block.file
-    }
+    return {block.file: "\n".join(block.lines) + "\n" for block in blocks_of(page) if block.file}
 
 
 def exports_of(page: Path) -> dict[str, str]:
     """Give the variables that the page's shell blocks set."""
     return {
         found["name"]: found["value"]
-        for command in commands_of(page)
-        if (found := _EXPORT.match(command))
+        for block in blocks_of(page)
+        if block.language == "bash" and not block.not_run
+        for line in block.lines
+        if (found := _EXPORT.match(line))
     }
 
 
@@ -104,7 +104,7 @@ def commands_of(page: Path) -> list[str]:
     return [
         command.strip()
         for block in blocks_of(page)
-        if block.language in ("bash", "console") and not block.not_run
+        if block.language in ("bash", "console")
         for line in block.lines
         for command in line.removeprefix("$ ").split("&&")
         if command.strip()

@@ -25,9 +25,7 @@ def configuration() -> dict[str, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_every_setting_is_described(
-    name: str, configuration: dict[str, tuple[str, ...]]
-) -> None:
+def test_every_setting_is_described(name: str, configuration: dict[str, tuple[str, ...]]) -> None:
     field = Settings.model_fields[name]
     variable = _variable(name, field)
     assert variable in configuration
@@ -41,9 +39,7 @@ def test_no_setting_is_described_that_does_not_exist(
     configuration: dict[str, tuple[str, ...]],
 ) -> None:
     described = {name for name in configuration if name.startswith(("HOKUSAI_", "MLFLOW_"))}
-    assert described == {
-        _variable(name, field) for name, field in Settings.model_fields.items()
-    }
+    assert described == {_variable(name, field) for name, field in Settings.model_fields.items()}
 
 
 @pytest.mark.parametrize("name", errors.__all__)
@@ -140,4 +136,6 @@ def _leaves(navigation: Any) -> Iterator[str]:
 
 def _anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    return {
+        re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings
+    }
