@@ -1,5 +1,7 @@
 """The options that commands share, and what they select."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -23,15 +25,21 @@ def command_settings() -> Settings:
     return settings_with(None, auto_sync=False)
 
 
-def open_runtime(tracking_uri: str | None, backend: str | None) -> Runtime:
-    """Give the machinery that the options and settings select.
+@contextmanager
+def open_runtime(tracking_uri: str | None, backend: str | None) -> Iterator[Runtime]:
+    """Give the machinery that the options and settings select; its journal is closed in the end.
 
     Raises:
         ConfigurationError: An option or setting is wrong, or a backend cannot be used.
     """
     given = sort_arguments(None, tracking_uri, None, None)
-    return Runtime.shared(
+    runtime = Runtime.shared(
         select_backends(
             settings=command_settings(), tracking_uri=given.tracking_uri, backend=backend
         )
     )
+    try:
+        yield runtime
+    finally:
+        if runtime.fallback:
+            runtime.fallback.close()

@@ -4,7 +4,7 @@ import typer
 from rich.console import Console
 
 from hokusai_core.cli.options import AsJson, Backend, TrackingUri, command_settings
-from hokusai_core.cli.output import console, duration, table
+from hokusai_core.cli.output import console, duration
 from hokusai_core.status import Status
 from hokusai_core.status import status as ask_status
 
@@ -35,14 +35,14 @@ def _print(found: Status, out: Console) -> None:
         version = f", version {found.version}" if found.version else ""
         line("", f"answers in {found.latency_ms:g} ms{version}")
     else:
-        line("", f"DOES NOT ANSWER: {found.unreachable_because}")
+        line("", "DOES NOT ANSWER (see below)")
     line("circuit", found.circuit.replace("_", " "))
     if found.journal_reachable is None:
         line("journal", "none: an outage raises errors (HOKUSAI_FALLBACK)")
     else:
         line("journal", found.journal)
         if not found.journal_reachable:
-            line("", f"DOES NOT ANSWER: {found.journal_unreachable_because}")
+            line("", "DOES NOT ANSWER (see below)")
         line("waiting", _waiting(found))
         line("spool", f"{found.spool_waiting} operations")
         line("dead letters", str(found.dead))
@@ -70,15 +70,11 @@ def _waiting(found: Status) -> str:
 
 
 def _print_streams(found: Status, out: Console) -> None:
-    shown = table("stream", "where", "waiting", "oldest", "next attempt", "reason")
+    out.print()
     for stream in found.streams:
         due = stream.due_in_seconds
-        shown.add_row(
-            stream.stream,
-            stream.place,
-            str(stream.waiting),
-            duration(stream.oldest_seconds),
-            f"in {duration(due)}" if due > 0 else "now",
-            stream.reason,
+        out.print(
+            f"  {stream.stream} ({stream.place}): {stream.waiting} operations, the oldest for "
+            f"{duration(stream.oldest_seconds)}, next attempt "
+            f"{f'in {duration(due)}' if due > 0 else 'now'}: {stream.reason}"
         )
-    out.print(shown)

@@ -37,9 +37,8 @@ def sync(
     Exit code 0: nothing is left; 1: something cannot be delivered now, or was refused for good; 2:
     wrong settings, or no journal. Any number of these may run at once, on any machines.
     """
-    runtime = open_runtime(tracking_uri, backend)
     out = console(stderr=True)
-    with _stopped_by_signals() as stop:
+    with open_runtime(tracking_uri, backend) as runtime, _stopped_by_signals() as stop:
         if watch:
             _watch(runtime, stop, out, as_json=as_json)
             return

@@ -1,0 +1,160 @@
+"""``hokusai status``: one look tells what is wrong, and its exit code serves a health check."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from hokusai_core import ExperimentManager, status
+from hokusai_core.status import STUCK_SECONDS, Status, StreamStatus
+from hokusai_core.testing import MockBackend
+from tests.cli.conftest import REFUSED_URL, Outage
+
+Run = Callable[..., Result]
+RunJson = Callable[..., tuple[int, Any]]
+
+
+def test_a_database_as_primary_is_healthy(run_json: RunJson) -> None:
+    code, figures = run_json("status", "--backend", "sql")
+    assert code == 0
+    assert figures["healthy"] is True
+    assert figures["reachable"] is True
+    assert figures["latency_ms"] > 0
+    assert figures["version"]
+    assert figures["circuit"] == "closed"
+    assert figures["problems"] == []
+
+
+def test_the_text_says_healthy(run_command: Run) -> None:
+    result = run_command("status", "--backend", "sql")
+    assert result.exit_code == 0
+    assert "Healthy." in result.stdout
+    assert "circuit      closed" in result.stdout
+
+
+def test_a_server_that_refuses_is_told_at_once(run_json: RunJson) -> None:
+    began = time.monotonic()
+    code, figures = run_json("status", "--tracking-uri", REFUSED_URL)
+    assert time.monotonic() - began < 20  # most of it loads MLflow
+    assert code == 1
+    assert figures["reachable"] is False
+    assert figures["latency_ms"] is None
+    assert figures["journal_reachable"] is True
+    assert "does not answer" in figures["problems"][0]
+
+
+def test_no_credentials_are_printed(run_command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOKUSAI_API_KEY", "key-secret")
+    monkeypatch.setenv(
+        "HOKUSAI_DATABASE_URL", "postgresql+psycopg://anna:journal-secret@127.0.0.1:1/hokusai"
+    )
+    arguments = ("status", "--tracking-uri", "http://bob:server-secret@127.0.0.1:1")
+    for result in (run_command(*arguments), run_command(*arguments, "--json")):
+        assert result.exit_code == 1
+        assert "secret" not in result.output
+        assert "anna" not in result.output
+
+
+def test_a_journal_that_is_away_is_a_problem(
+    run_json: RunJson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOKUSAI_DATABASE_URL", "postgresql+psycopg://anna@127.0.0.1:1/hokusai")
+    code, figures = run_json("status", "--tracking-uri", REFUSED_URL)
+    assert code == 1
+    assert figures["journal_reachable"] is False
+    assert "127.0.0.1" in figures["journal_unreachable_because"]
+    assert "journal is away" in figures["problems"][1]
+
+
+def test_what_waits_is_listed_by_stream(
+    run_json: RunJson, run_command: Run, refused: ExperimentManager
+) -> None:
+    with refused.start_run(run_name="waits") as run:
+        run.log_metric("loss", 0.5)
+    code, figures = run_json("status", "--tracking-uri", REFUSED_URL)
+    assert code == 1
+    streams = {stream["stream"]: stream for stream in figures["streams"]}
+    assert figures["waiting"] == sum(stream["waiting"] for stream in streams.values()) > 2
+    assert streams[f"run/{run.run_id}"]["place"] == "journal"
+    assert figures["oldest_seconds"] >= 0
+
+    text = run_command("status", "--tracking-uri", REFUSED_URL).stdout
+    assert "experiment/refused" in text
+    assert "PROBLEM: mlflow at" in text
+
+
+def test_the_backlog_of_other_destinations_is_named(
+    run_json: RunJson, refused: ExperimentManager
+) -> None:
+    refused.start_run(run_name="elsewhere").end()
+    _, figures = run_json("status", "--backend", "sql")
+    assert figures["waiting"] == 0
+    assert figures["others"][refused.runtime.destination] > 0
+
+
+def test_a_dead_letter_is_a_problem(run_json: RunJson, outage: Outage) -> None:
+    bury_a_param(outage)
+    code, figures = run_json("status", "--tracking-uri", outage.proxy.url)
+    assert code == 1
+    assert figures["reachable"] is True
+    assert figures["dead"] == 1
+    assert "dead letters" in figures["problems"][0]
+
+
+def test_the_function_uses_the_circuit_of_the_process(refused: ExperimentManager) -> None:
+    refused.start_run(run_name="opens the circuit").end()
+    found = status(refused.runtime.settings, tracking_uri=REFUSED_URL)
+    assert found.circuit in ("open", "half_open")
+    assert not found.healthy
+    assert found.waiting > 0
+
+
+def test_a_mock_that_is_down_is_not_healthy() -> None:
+    mock = MockBackend()
+    assert status(backend=mock).reachable
+    mock.down()
+    found = status(backend=mock)
+    assert not found.reachable
+    assert not found.healthy
+    assert found.unreachable_because
+
+
+@pytest.mark.parametrize(
+    ("age", "overdue", "error", "stuck"),
+    [
+        (10.0, 0.0, "the server refuses", False),
+        (STUCK_SECONDS + 1, -30.0, "", False),
+        (STUCK_SECONDS + 1, -30.0, "the server refuses", True),
+        (STUCK_SECONDS + 1, STUCK_SECONDS + 1, "", True),
+    ],
+)
+def test_stuck_is_what_lasts(*, age: float, overdue: float, error: str, stuck: bool) -> None:
+    stream = StreamStatus(
+        stream="run/1",
+        place="journal",
+        waiting=1,
+        oldest_seconds=age,
+        due_in_seconds=-overdue,
+        error=error,
+    )
+    found = Status(
+        backend="mock", destination="mock:", reachable=True, circuit="closed", streams=(stream,)
+    )
+    assert stream.stuck is stuck
+    assert found.healthy is not stuck
+
+
+def bury_a_param(outage: Outage) -> None:
+    """Let the server refuse a queued record for good: another value of a param."""
+    outage.end()
+    run = outage.manager.start_run(run_name="changes its mind")
+    run.log_param("lr", 0.1)
+    outage.begin()
+    run.log_param("lr", 0.2)
+    run.end()
+    outage.end()
+    report = outage.runtime.drain().run(wait_seconds=30, stop=threading.Event())
+    assert report.dead == 1
