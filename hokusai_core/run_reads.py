@@ -61,9 +61,14 @@ class RunReader:
                 )
             except (TransientError, NotFoundError) as reason:
                 failure = reason
+        begun_here = False
         if base is None:
             entries = self._sources.entries(streams=streams, states=KEPT)
-            base = self._snapshots.find(ids)
+            begun_here = any(
+                entry.kind == "create_run" and entry.state == "waiting" for entry in entries
+            )
+            # Once the creation was delivered, later writes may have gone to the primary directly.
+            base = None if begun_here else self._snapshots.find(ids)
         if base is None and not entries:
             raise failure or NotFoundError(f"Run {run_id} is neither on the primary nor waiting.")
         run = overlay_run(base, operations_of(entries), ids)
@@ -71,7 +76,7 @@ class RunReader:
             "sync_state": self._sync_state(entries, ids),
         }
         if failure is not None or primary_id is None:
-            changes["source"] = "fallback"
+            changes |= {"source": "fallback", "complete": begun_here}
         return run.model_copy(update=changes)
 
     def _sync_state(self, entries: tuple[QueuedOperation, ...], ids: frozenset[str]) -> str:
@@ -89,7 +94,7 @@ class RunReader:
         """Search runs, with those that wait; at most ``query.max_results``.
 
         Args:
-            query: Its ``experiment_ids`` are the primary's where they are known.
+            query: Its ``experiment_ids`` may be provisional, too.
             experiment_name: Adds the runs that wait for an experiment of this name.
 
         Raises:
@@ -98,15 +103,20 @@ class RunReader:
             TransientError: The primary is away, and there is no journal to answer from.
         """
         failure: TransientError | None = None
+        known = tuple(name for name in query.experiment_ids if not is_provisional(name))
         try:
-            found = self._primary_runs(query) if query.experiment_ids else ()
+            found = (
+                self._primary_runs(query.model_copy(update={"experiment_ids": known}))
+                if known
+                else ()
+            )
         except TransientError as reason:
             if self._sources.fallback is None:
                 raise
             failure, found = reason, ()
         entries = self._sources.entries(
             kinds=(*_RUN_KINDS, "create_experiment"),
-            states=WAITING if query.experiment_ids and failure is None else KEPT,
+            states=WAITING if known and failure is None else KEPT,
         )
         operations = operations_of(entries)
         wanted = set(query.experiment_ids) | {
@@ -120,12 +130,14 @@ class RunReader:
             run.model_copy(update={"sync_state": self._state_of(run, entries)})
             for run in waiting_runs(operations)
         ]
-        known = self._known_runs(wanted, entries) if failure else []
-        if not waiting and not known:
+        handled = self._handled_runs(wanted, entries) if failure else []
+        if not waiting and not handled:
             return tuple(overlaid)
-        return merge_runs((*known, *overlaid), waiting, merging)
+        return merge_runs((*handled, *overlaid), waiting, merging)
 
-    def _known_runs(self, experiments: set[str], entries: tuple[QueuedOperation, ...]) -> list[Run]:
+    def _handled_runs(
+        self, experiments: set[str], entries: tuple[QueuedOperation, ...]
+    ) -> list[Run]:
         """Give the runs that began in health and have a handle in this process."""
         return [
             self._overlaid(run, entries)

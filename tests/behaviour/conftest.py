@@ -1,6 +1,6 @@
 """The stacks: mock, SQLite, PostgreSQL, and MLflow with either journal."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,7 +19,7 @@ STACKS = (*OUTAGE_STACKS, "sqlite")
 
 
 @pytest.fixture
-def make_stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[object]:
+def make_stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], Stack]]:
     with ExitStack() as cleanup:
 
         def make(kind: str) -> Stack:
@@ -31,22 +31,18 @@ def make_stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[objec
 
 
 @pytest.fixture(params=STACKS)
-def stack(request: pytest.FixtureRequest, make_stack: object) -> Stack:
+def stack(request: pytest.FixtureRequest, make_stack: Callable[[str], Stack]) -> Stack:
     """Every backend, in health."""
-    made: Stack = make_stack(request.param)  # type: ignore[operator]
-    return made
+    return make_stack(request.param)
 
 
 @pytest.fixture(params=OUTAGE_STACKS)
-def failing(request: pytest.FixtureRequest, make_stack: object) -> Stack:
+def failing(request: pytest.FixtureRequest, make_stack: Callable[[str], Stack]) -> Stack:
     """Every backend whose primary can go away."""
-    made: Stack = make_stack(request.param)  # type: ignore[operator]
-    return made
+    return make_stack(request.param)
 
 
-def _make(
-    kind: str, request: pytest.FixtureRequest, folder: Path, cleanup: ExitStack
-) -> Stack:
+def _make(kind: str, request: pytest.FixtureRequest, folder: Path, cleanup: ExitStack) -> Stack:
     if kind == "mock":
         mock = MockBackend()
         settings = Settings.load(data_dir=folder, mlflow_tracking_uri="", **FAST)

@@ -3,6 +3,7 @@
 import math
 import pickle
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -169,13 +170,13 @@ def test_runs_are_searched_and_given_as_a_frame(stack: Stack) -> None:
 
 
 def test_names_may_hold_any_characters(stack: Stack) -> None:
-    name = f"{stack.name} it's \"quoted\" \\ % 🚀 模型"
+    name = f'{stack.name} it\'s "quoted" \\ % 🚀 模型'
     manager = stack.manager(name)
-    with manager.start_run(run_name="o'neill \"x\" 🚀") as run:
+    with manager.start_run(run_name='o\'neill "x" 🚀') as run:
         run.set_tag("a key/with.all-kinds: of", "'\"\\%🚀")
         run.log_param("p", "'\"\\%🚀")
     found = stack.manager(name).get_run(run.run_id)
-    assert found.info.run_name == "o'neill \"x\" 🚀"
+    assert found.info.run_name == 'o\'neill "x" 🚀'
     assert found.data.tags["a key/with.all-kinds: of"] == "'\"\\%🚀"
     assert found.data.params["p"] == "'\"\\%🚀"
     assert [one.info.run_id for one in stack.manager(name).search_runs()] == [run.run_id]
@@ -215,8 +216,10 @@ def test_the_first_tags_and_a_given_end_time_are_kept(stack: Stack) -> None:
     assert (info.run_name, info.status, info.end_time) == ("renamed", "KILLED", 1_900_000_000_000)
 
 
-def test_a_pickled_handle_logs_and_never_ends_the_run(make_stack: object, tmp_path: Path) -> None:
-    stack: Stack = make_stack("mlflow-sqlite")  # type: ignore[operator]
+def test_a_pickled_handle_logs_and_never_ends_the_run(
+    make_stack: Callable[[str], Stack],
+) -> None:
+    stack = make_stack("mlflow-sqlite")
     with stack.manager().start_run() as run:
         data = pickle.dumps(run)
         copy = pickle.loads(data)

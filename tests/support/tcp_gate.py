@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Self
 
 
-
 class TcpGate:
     """Listens on a port of 127.0.0.1 and passes connections on to another, while it is open.
 
