@@ -207,21 +207,27 @@ class Runtime:
             self.settings.sync_threads,
         )
 
-    def close(self, timeout: float) -> int:
+    def waiting(self) -> int | None:
+        """Count what waits for this destination, in journal and spool; None where nobody can tell."""
+        try:
+            return self._waiting()
+        except JournalUnavailableError:
+            return None
+
+    def close(self, timeout: float) -> int | None:
         """Stop the drainer after trying for ``timeout`` seconds to deliver the rest.
 
         Returns:
-            How many operations are left, of this destination; 0 where nobody can tell.
+            How many operations are left of this destination; None where nobody can tell.
         """
-        left = 0
-        if self.drainer.running:
-            until = time.monotonic() + timeout
-            while (left := self._waiting_or_zero()) and time.monotonic() < until:
-                self.drainer.wake()
-                time.sleep(0.02)
-            self.drainer.stop(timeout=max(0.1, until - time.monotonic()))
-            left = self._waiting_or_zero()
-        return left
+        if not self.drainer.running:
+            return 0
+        until = time.monotonic() + timeout
+        while self.waiting() != 0 and time.monotonic() < until:
+            self.drainer.wake()
+            time.sleep(0.02)
+        self.drainer.stop(timeout=max(0.1, until - time.monotonic()))
+        return self.waiting()
 
     def close_connections(self) -> None:
         """Close the connections of all backends; the next use opens new ones."""
@@ -312,19 +318,13 @@ class Runtime:
         if self.fallback is None:
             return 0
         journal, spool = self.fallback.backlog(self.destination)
-        if journal is None:
+        if journal is None or (spool is None and self.fallback.spool is not None):
             raise JournalUnavailableError("The journal does not tell what is left.")
         return sum(
             figures.by_destination.get(self.destination, 0)
             for figures in (journal, spool)
             if figures
         )
-
-    def _waiting_or_zero(self) -> int:
-        try:
-            return self._waiting()
-        except JournalUnavailableError:
-            return 0
 
 
 _RUNTIMES: "weakref.WeakValueDictionary[_Key, Runtime]" = weakref.WeakValueDictionary()
@@ -394,11 +394,11 @@ def _register_process_hooks(runtime: Runtime) -> None:
         if living is None:
             return
         left = living.close(living.settings.exit_timeout)
-        if left:
+        if left != 0:
             logger.warning(
-                "%d operations for %s are still waiting, safe in the journal. Send them with "
-                "`hokusai sync`, or with the next job that uses this journal.",
-                left,
+                "%s operations for %s are still waiting, and kept. Send them with `hokusai sync`, or "
+                "with the next job that uses this journal.",
+                "Some" if left is None else left,
                 living.destination,
             )
 

@@ -20,7 +20,7 @@ X, Y = load_iris(return_X_y=True)
 
 def settled(stack: Stack) -> bool:
     """Whether nothing of this stack's primary waits any more."""
-    return wait_for(lambda: stack.registry().runtime._waiting_or_zero() == 0, 30.0)
+    return wait_for(lambda: stack.registry().runtime.waiting() == 0, 30.0)
 
 
 def test_a_run_that_began_in_health_goes_on(
