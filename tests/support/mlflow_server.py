@@ -108,7 +108,12 @@ class MlflowServer:
             for name, value in os.environ.items()
             if not name.startswith(("HOKUSAI_", "MLFLOW_", "_MLFLOW_", "PYTEST_"))
         }
-        return kept | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        return kept | {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "true",
+            # The job queue of evaluations costs several processes, and no test uses it.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
 
     def _wait_until_it_answers(self) -> None:
         ends = time.monotonic() + _START_SECONDS
