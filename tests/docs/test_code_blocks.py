@@ -19,7 +19,6 @@ from tests.docs.pages import (
     blocks_of,
     commands_of,
     exports_of,
-    files_of,
     name_of,
     script_of,
 )
@@ -29,7 +28,6 @@ PROGRAMS = {"export", "hokusai", "mlflow", "pip", "python", "python3"}
 PROGRAMS_OF_ENVIRONMENT = {"hokusai", "lint-imports", "mkdocs", "mypy", "pip", "python", "ruff"}
 
 with_python = [page for page in PAGES if script_of(page)]
-with_files = [page for page in PAGES if files_of(page)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -47,17 +45,6 @@ def test_python_blocks_run(
     environment = {name: with_servers(value) for name, value in exports_of(page).items()}
     result = run_python(str(script), environment=environment)
     assert result.returncode == 0, f"line numbers are those of {name_of(page)}:\n{result.stderr}"
-
-
-@pytest.mark.parametrize("page", with_files, ids=name_of)
-def test_files_run(
-    page: Path, tmp_path: Path, run_python: Run, with_servers: Callable[[str], str]
-) -> None:
-    for name, text in files_of(page).items():
-        script = tmp_path / "work" / name
-        script.write_text(with_servers(text), encoding="utf-8")
-        result = run_python(name)
-        assert result.returncode == 0, f"{name}:\n{result.stderr}"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands_of(page)], ids=name_of)

@@ -1,4 +1,4 @@
-"""The tutorial's second half, as its reader walks it: no server, then a server, then sync."""
+"""The scripts of the tutorial, as its reader runs them: no server, then a server, then sync."""
 
 import json
 import urllib.request
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.docs.conftest import Run
-from tests.docs.pages import ROOT, SERVER_PLACEHOLDER, files_of
+from tests.docs.pages import PAGES, ROOT, SERVER_PLACEHOLDER, files_of
 from tests.support.mlflow_server import MlflowServer
 from tests.support.tcp_gate import TcpGate
 
@@ -47,6 +47,24 @@ def test_records_of_a_script_that_ran_without_a_server_arrive_once(
     assert found[0]["info"]["status"] == "FINISHED"
     points = _history(mlflow_server, found[0]["info"]["run_id"])
     assert sorted(point["step"] for point in points) == list(range(STEPS))
+
+
+def test_the_script_that_registers_a_model_loads_it_again(
+    tmp_path: Path, run_python: Run, mlflow_server: MlflowServer
+) -> None:
+    script = tmp_path / "work" / "register.py"
+    text = files_of(TUTORIAL)["register.py"].replace(SERVER_PLACEHOLDER, mlflow_server.url)
+    script.write_text(text, encoding="utf-8")
+    registered = run_python("register.py")
+    assert registered.returncode == 0, registered.stderr
+    uri, _, prediction = registered.stdout.strip().partition(" ")
+    assert uri.startswith("models:/tutorial-model/")
+    assert prediction == "[0, 1]"
+
+
+def test_no_other_page_has_scripts() -> None:
+    scripts = {page: set(files_of(page)) for page in PAGES if files_of(page)}
+    assert scripts == {TUTORIAL: {"train.py", "register.py"}}
 
 
 def _runs_of(server: MlflowServer, op_id: str) -> list[Any]:
