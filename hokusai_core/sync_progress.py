@@ -1,6 +1,5 @@
 """Shows a person how a sync gets on."""
 
-import time
 from types import TracebackType
 from typing import Self
 
@@ -8,11 +7,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hokusai_core.draining import DrainReport
-from hokusai_core.journal import Backlog
+from hokusai_core.journal import Backlog, EntryQuery, StreamBacklog
+from hokusai_core.runtime import Runtime
 
 _SILENT_SECONDS = 2.0
 _REPEAT_SECONDS = 15.0
-_LATE_EFFECT = "the late-effect window of a creation that may have been applied, or a later attempt"
 
 
 class SyncProgress:
@@ -22,13 +21,13 @@ class SyncProgress:
 
     Args:
         console: Where to print.
-        destination: Whose backlog is delivered.
+        runtime: Whose backlog is delivered.
         quiet: Print nothing at all.
     """
 
-    def __init__(self, console: Console, destination: str, *, quiet: bool = False) -> None:
+    def __init__(self, console: Console, runtime: Runtime, *, quiet: bool = False) -> None:
         self._console = console
-        self._destination = destination
+        self._runtime = runtime
         self._quiet = quiet
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -60,11 +59,11 @@ class SyncProgress:
         self._bar.update(self._task, completed=settled)
         if not backlog.now:
             return
-        left = backlog.by_destination.get(self._destination, 0)
+        left = backlog.by_destination.get(self._runtime.destination, 0)
         self._bar.update(self._task, total=settled + left)
         if settled != self._settled:
             self._settled = settled
-            self._say_at = time.monotonic() + _SILENT_SECONDS
+            self._say_at = self._runtime.clock.monotonic() + _SILENT_SECONDS
             self._bar.update(self._task, description="delivering")
         elif left and backlog.streams:
             self._show_waiting(backlog)
@@ -74,15 +73,33 @@ class SyncProgress:
         first = min(streams, key=lambda stream: (not stream.error, stream.next_attempt_at))
         due_in = max(0.0, min(stream.next_attempt_at for stream in streams) - backlog.now)
         self._bar.update(self._task, description=f"waiting {due_in:.0f} s")
-        if self._quiet or time.monotonic() < self._say_at:
+        if self._quiet or self._runtime.clock.monotonic() < self._say_at:
             return
-        self._say_at = time.monotonic() + _REPEAT_SECONDS
-        reason = first.error or (
-            f"waiting for {first.waiting_for}" if first.waiting_for else _LATE_EFFECT
-        )
+        self._say_at = self._runtime.clock.monotonic() + _REPEAT_SECONDS
         more = f" (and {len(streams) - 1} more)" if len(streams) > 1 else ""
         self._console.print(
-            f"Still waiting: {first.stream}{more}, next attempt in {due_in:.0f} s: {reason}",
+            f"Still waiting: {first.stream}{more}, next attempt in {due_in:.0f} s: "
+            f"{self._reason(first)}",
             markup=False,
             highlight=False,
+        )
+
+    def _reason(self, stream: StreamBacklog) -> str:
+        if self._may_have_been_applied(stream.stream):
+            return (
+                "the server may have created it before the answer was lost; it is left alone until "
+                f"a late effect would show (HOKUSAI_LATE_EFFECT_SECONDS). {stream.error}"
+            )
+        if stream.error:
+            return stream.error
+        return f"waiting for {stream.waiting_for}" if stream.waiting_for else "not due yet"
+
+    def _may_have_been_applied(self, stream: str) -> bool:
+        """Whether the next operation is a creation that waits out the late-effect window."""
+        if self._runtime.fallback is None:
+            return False
+        query = EntryQuery(destination=self._runtime.destination, streams=(stream,), limit=1)
+        return any(
+            entry.maybe_applied and entry.operation is not None and entry.operation.searchable
+            for entry in self._runtime.fallback.read(query)
         )

@@ -42,7 +42,7 @@ def sync(
         if watch:
             _watch(runtime, stop, out, as_json=as_json)
             return
-        with SyncProgress(out, runtime.destination, quiet=as_json) as progress:
+        with SyncProgress(out, runtime, quiet=as_json) as progress:
             report = runtime.drain().run(wait_seconds=wait, stop=stop, on_progress=progress)
     if as_json:
         typer.echo(json.dumps(_figures(report, runtime.destination), indent=2))

@@ -50,7 +50,6 @@ def run_demo(console: Console, *, keep: bool) -> DemoReport:
         console.print("Starting an MLflow server (some seconds).")
         server.start()
         registry = ModelRegistry(server.url, settings=_settings(folder, url))
-        registry.list_registered_models()  # loads MLflow, which takes seconds of its own
         if registry.runtime.fallback:
             cleanup.callback(registry.runtime.fallback.close)
         report = _Demo(registry, server, folder, console).run()
@@ -82,6 +81,7 @@ class _Demo:
     def run(self) -> DemoReport:
         """Act."""
         say = self._console.print
+        self._manager.search_runs()  # loads MLflow, which takes seconds of its own
         say(f"Training on scikit-learn's digits: {_KILLED_AFTER} steps with the server in health.")
         run = self._start(_TRAINING_RUN, nested=False)
         run.log_params(self._training.hyperparameters)
@@ -192,7 +192,7 @@ class _Demo:
 
     def _sync(self) -> DrainReport:
         runtime = self._registry.runtime
-        with SyncProgress(self._console, runtime.destination) as progress:
+        with SyncProgress(self._console, runtime) as progress:
             return runtime.drain().run(
                 wait_seconds=_SYNC_WAIT_SECONDS, stop=threading.Event(), on_progress=progress
             )

@@ -17,6 +17,8 @@ from hokusai_core.errors import UnavailableError
 _START_SECONDS = 120.0
 _END_SECONDS = 10.0
 _POLL_SECONDS = 0.1
+_LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Starts none of the processes that work on MLflow's background jobs: nobody sends any here."""
 
 
 class DemoServer:
@@ -54,7 +56,7 @@ class DemoServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=clean_environment(os.environ),
+                env=clean_environment(os.environ) | _LEAN,
                 cwd=self._folder,
                 start_new_session=True,
             )

@@ -63,7 +63,7 @@ def test_every_count_is_right_and_nothing_is_left(tmp_path: Path) -> None:
     assert report["delivered_by_sync"] > 50
     assert "Killing the server" in result.stderr
     assert processes_of(folder) == []
-    assert list(folder.iterdir()) == []
+    assert list(folder.glob("hokusai-demo-*")) == []
 
 
 def test_a_request_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_request_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
             process.communicate()
     assert process.returncode != 0
     assert processes_of(folder) == []
-    assert list(folder.iterdir()) == []
+    assert list(folder.glob("hokusai-demo-*")) == []
 
 
 def _words(folder: Path) -> list[str]:
