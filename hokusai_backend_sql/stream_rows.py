@@ -7,7 +7,7 @@ contents that it needs, so that no two transactions wait for each other in a cir
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, func, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, tuple_, update
 
 from hokusai_backend_sql.content import contents
 from hokusai_backend_sql.journal_schema import (
@@ -125,7 +125,10 @@ def streams_held_by(connection: Connection, op_ids: Sequence[str]) -> set[Stream
 
 
 def wake(connection: Connection, keys: Collection[StreamKey]) -> None:
-    """Let streams that another entry holds back be looked at again at once. They are locked."""
+    """Let streams that wait for another entry be looked at again at once. They are locked.
+
+    Also those that a worker gave back because it did not know an id, which is known now.
+    """
     ordered = sorted(keys)
     for start in range(0, len(ordered), STATEMENT_VALUES):
         part = ordered[start : start + STATEMENT_VALUES]
@@ -133,7 +136,7 @@ def wake(connection: Connection, keys: Collection[StreamKey]) -> None:
             update(streams)
             .where(
                 tuple_(streams.c.stream, streams.c.destination).in_(part),
-                streams.c.held_for > 0,
+                or_(streams.c.held_for > 0, streams.c.waiting_for != ""),
             )
             .values(ready_at=database_now(), held_for=0, waiting_for="")
         )

@@ -21,8 +21,8 @@ class FallbackStore:
     """The journal and the spool as one place.
 
     Both are opened with the first use. A journal that cannot be reached has a circuit of its own,
-    so that it is not waited for call by call; what it cannot take goes to the spool, and a stream
-    stays on the spool until that is forwarded.
+    so that it is not waited for call by call; what it cannot take goes to the spool, and so does all
+    that comes later, until that is forwarded.
 
     Args:
         journal: Opens the journal.
@@ -84,7 +84,7 @@ class FallbackStore:
             )
         failures = list(_present(cause))
         spool = self.spool
-        if not (spool and self._stays_on_spool(spool, operation.stream)):
+        if not (spool and self._stays_on_spool(spool)):
             try:
                 self._ask_journal(lambda journal: journal.journal_append((entry,), open_content))
                 return "journal"
@@ -205,15 +205,20 @@ class FallbackStore:
         if spool := self.spool:
             yield spool
 
-    def _stays_on_spool(self, spool: Journal, stream: str) -> bool:
-        if stream not in self._spooled:
+    def _stays_on_spool(self, spool: Journal) -> bool:
+        """Whether something that this process put on the spool is still there.
+
+        Until it is forwarded everything goes there, so that nothing comes to the journal before
+        what it waits for.
+        """
+        if not self._spooled:
             return False
         try:
-            if spool.journal_unsettled((stream,)):
+            if spool.journal_unsettled(tuple(self._spooled)):
                 return True
         except JournalUnavailableError:
             return True
-        self._spooled.discard(stream)
+        self._spooled.clear()
         return False
 
     def _ask_journal(self, question: Callable[[Journal], T]) -> T:

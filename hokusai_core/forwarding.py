@@ -1,15 +1,26 @@
 """Moves what is in the spool into the shared journal, in order and once."""
 
-from hokusai_core.clock import Clock
-from hokusai_core.errors import JournalUnavailableError
 from hokusai_core.hookspecs import Journal
-from hokusai_core.journal import Claim, ClaimRequest, Entry, QueuedOperation, Release, Settlement
+from hokusai_core.journal import (
+    ClaimRequest,
+    Entry,
+    EntryQuery,
+    QueuedOperation,
+    Release,
+    Settlement,
+)
 from hokusai_core.operations import LogArtifact
 from hokusai_core.settings import Settings
 
+_PAGE = 500
+
 
 class Forwarder:
-    """Claims streams of the spool and appends them to the journal, which knows each by ``op_id``.
+    """Appends what waits in the spool to the journal, which knows each operation by ``op_id``.
+
+    Operations go in the order in which they came to the spool, whatever their streams, because an
+    operation may wait for one of another stream that came before it. Several forwarders at once
+    harm nothing: an operation is always appended after all that came before it.
 
     Args:
         spool: Where operations are.
@@ -17,63 +28,38 @@ class Forwarder:
         destination: Whose operations are forwarded.
         settings: Budgets.
         name: Names the worker in listings.
-        clock: Time.
     """
 
     def __init__(
-        self,
-        spool: Journal,
-        journal: Journal,
-        destination: str,
-        settings: Settings,
-        name: str,
-        clock: Clock,
+        self, spool: Journal, journal: Journal, destination: str, settings: Settings, name: str
     ) -> None:
         self._spool = spool
         self._journal = journal
         self._destination = destination
         self._settings = settings
         self._name = name
-        self._clock = clock
 
     def forward(self) -> int:
-        """Forward everything that is due; returns how many operations went.
+        """Forward everything that waits; returns how many operations went.
 
         Raises:
             JournalUnavailableError: Spool or journal cannot be reached; the rest stays.
         """
-        count = 0
-        while claims := self._spool.journal_claim(
-            ClaimRequest(
-                destination=self._destination,
-                worker=self._name,
-                lease_seconds=self._settings.lease_seconds,
-                late_effect_seconds=0.0,
-                limit=200,
-                ignore_waits=True,
-            )
+        count = after = 0
+        while entries := self._spool.journal_read(
+            EntryQuery(destination=self._destination, after=after, limit=_PAGE)
         ):
-            count += self._forward_stream(claims[0])
+            forwarded = {entry.op_id for entry in entries if self._forward(entry)}
+            self._settle(forwarded)
+            count += len(forwarded)
+            after = entries[-1].sequence
         return count
 
-    def _forward_stream(self, claim: Claim) -> int:
-        try:
-            for entry in claim.operations:
-                self._forward_entry(entry)
-        except JournalUnavailableError as failure:
-            self._spool.journal_release(claim, Release(retry_in=1.0, error=str(failure)))
-            raise
-        self._spool.journal_settle(
-            claim,
-            tuple(Settlement(op_id=entry.op_id, outcome="delivered") for entry in claim.operations),
-        )
-        self._spool.journal_release(claim, Release())
-        return len(claim.operations)
-
-    def _forward_entry(self, entry: QueuedOperation) -> None:
+    def _forward(self, entry: QueuedOperation) -> bool:
+        """Append one entry to the journal; False for one that this release does not know."""
         operation = entry.operation
         if operation is None:
-            return
+            return False
         waits = entry.maybe_applied and type(operation).searchable
         forwarded = Entry(
             operation=operation,
@@ -88,3 +74,27 @@ class Forwarder:
             )
         else:
             self._journal.journal_append((forwarded,), None)
+        return True
+
+    def _settle(self, forwarded: set[str]) -> None:
+        """Settle in the spool what the journal has now."""
+        request = ClaimRequest(
+            destination=self._destination,
+            worker=self._name,
+            lease_seconds=self._settings.lease_seconds,
+            late_effect_seconds=0.0,
+            ignore_waits=True,
+        )
+        passed: set[str] = set()
+        while claims := self._spool.journal_claim(request):
+            claim = claims[0]
+            known = [entry.op_id for entry in claim.operations if entry.op_id in forwarded]
+            self._spool.journal_settle(
+                claim,
+                tuple(Settlement(op_id=op_id, outcome="delivered") for op_id in known),
+            )
+            rest = [entry.op_id for entry in claim.operations if entry.op_id not in forwarded]
+            self._spool.journal_release(claim, Release(untouched=tuple(rest)))
+            if not known and claim.stream in passed:
+                return
+            passed.add(claim.stream)

@@ -290,7 +290,6 @@ class Runtime:
             self.destination,
             self.settings,
             _worker_name("forward"),
-            self.clock,
         )
 
     def _forward(self) -> int:
