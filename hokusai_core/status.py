@@ -3,6 +3,7 @@
 import importlib
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import computed_field
@@ -11,9 +12,9 @@ from hokusai_core.backends import InstalledBackend, OpenBackend, installed_backe
 from hokusai_core.circuit_breaker import CircuitState
 from hokusai_core.clock import Deadline, SystemClock
 from hokusai_core.entities import BackendHealth
-from hokusai_core.errors import BackendError, JournalUnavailableError
+from hokusai_core.errors import BackendBrokenError, BackendError, JournalUnavailableError
 from hokusai_core.hookspecs import Journal
-from hokusai_core.journal import Backlog
+from hokusai_core.journal import Backlog, EntryQuery, QueuedOperation
 from hokusai_core.operations import Value
 from hokusai_core.queries import ModelQuery
 from hokusai_core.resolution import select_backends, settings_with, sort_arguments
@@ -22,6 +23,8 @@ from hokusai_core.settings import Settings
 
 STUCK_SECONDS = 300.0
 """A stream that has failed, or was due and left alone, for so long is reported as stuck."""
+
+_LISTED_DEAD_LETTERS = 20
 
 Place = Literal["journal", "spool"]
 
@@ -56,6 +59,17 @@ class StreamStatus(Value):
         return held or -self.due_in_seconds > STUCK_SECONDS
 
 
+class DeadLetter(Value):
+    """A record that a primary refused for good: what it was, and why. Its payload is kept."""
+
+    op_id: str
+    kind: str
+    stream: str
+    destination: str
+    place: Place
+    error: str
+
+
 class Status(Value):
     """How a primary and its journal are; no field holds credentials.
 
@@ -63,7 +77,8 @@ class Status(Value):
     is None where there is no fallback. ``waiting`` counts this destination's operations in the
     journal, ``spool_waiting`` those in the spool, ``others`` those of other destinations;
     ``dead`` counts the dead letters of the whole journal. ``oldest_seconds`` is the age of the
-    oldest operation that waits here. At most 100 streams are listed for each place.
+    oldest operation that waits here. At most 100 streams and 20 dead letters are listed for each
+    place.
     """
 
     backend: str
@@ -79,6 +94,7 @@ class Status(Value):
     journal_unreachable_because: str = ""
     waiting: int = 0
     dead: int = 0
+    dead_letters: tuple[DeadLetter, ...] = ()
     oldest_seconds: float | None = None
     streams: tuple[StreamStatus, ...] = ()
     spool_waiting: int = 0
@@ -99,7 +115,7 @@ class Status(Value):
         if self.dead:
             found.append(
                 f"{self.dead} dead letters: records that the primary refused for good. They are "
-                "kept in the journal with their payload."
+                "kept in the journal with their payload, and are not tried again by themselves."
             )
         if stuck := [stream for stream in self.streams if stream.stuck]:
             found.append(
@@ -146,8 +162,7 @@ def status(
 
 def _primary(runtime: Runtime) -> dict[str, object]:
     primary = runtime.primary.get()
-    for module in primary.plugin.requires:
-        importlib.import_module(module)  # its seconds are not the server's
+    _load_driver(primary)
     figures: dict[str, object] = {"backend": primary.name, "destination": runtime.destination}
     try:
         runtime.sources.ask(lambda backend: _check(backend, runtime))
@@ -165,6 +180,17 @@ def _primary(runtime: Runtime) -> dict[str, object]:
     return figures | {"circuit": runtime.circuits.primary.state}
 
 
+def _load_driver(backend: OpenBackend) -> None:
+    """Import what the plugin needs beforehand: those seconds are not the server's."""
+    for module in backend.plugin.requires:
+        try:
+            importlib.import_module(module)
+        except ImportError as cause:
+            raise BackendBrokenError(
+                f"Backend {backend.name!r} failed to import {module}: {cause}. Reinstall it."
+            ) from cause
+
+
 def _check(backend: OpenBackend, runtime: Runtime) -> BackendHealth:
     deadline = Deadline(runtime.settings.write_timeout, SystemClock())
     if backend.can("tracking"):
@@ -178,56 +204,79 @@ def _journal(runtime: Runtime) -> dict[str, object]:
     if fallback is None:
         return {}
     figures: dict[str, object] = {"journal": runtime.journal_description}
-    places: list[tuple[Place, Backlog]] = []
+    seen: list[_Seen] = []
     try:
-        places.append(("journal", _backlog(fallback.journal, runtime)))
+        seen.append(_look(fallback.journal, "journal", runtime.destination))
         figures["journal_reachable"] = True
     except JournalUnavailableError as failure:
         figures |= {"journal_reachable": False, "journal_unreachable_because": str(failure)}
     try:
         if spool := fallback.spool:
-            places.append(("spool", _backlog(spool, runtime)))
+            seen.append(_look(spool, "spool", runtime.destination))
     except JournalUnavailableError as failure:
         figures |= {
             "journal_reachable": False,
             "journal_unreachable_because": f"the spool: {failure}",
         }
-    waiting = {
-        place: backlog.by_destination.get(runtime.destination, 0) for place, backlog in places
-    }
-    streams = tuple(_streams(places))
+    waiting = {each.place: each.backlog.by_destination.get(runtime.destination, 0) for each in seen}
+    streams = tuple(stream for each in seen for stream in _streams(each))
     return figures | {
         "waiting": waiting.get("journal", 0),
         "spool_waiting": waiting.get("spool", 0),
-        "dead": sum(backlog.dead for _, backlog in places),
+        "dead": sum(each.backlog.dead for each in seen),
+        "dead_letters": tuple(letter for each in seen for letter in each.dead_letters),
         "oldest_seconds": max((stream.oldest_seconds for stream in streams), default=None),
         "streams": streams,
-        "others": _others(places, runtime.destination),
+        "others": _others(seen, runtime.destination),
     }
 
 
-def _backlog(journal: Journal, runtime: Runtime) -> Backlog:
-    return journal.journal_backlog(runtime.destination)
+@dataclass(frozen=True)
+class _Seen:
+    """What one journal told."""
+
+    place: Place
+    backlog: Backlog
+    dead_letters: tuple[DeadLetter, ...]
 
 
-def _streams(places: Iterable[tuple[Place, Backlog]]) -> Iterable[StreamStatus]:
-    for place, backlog in places:
-        for stream in backlog.streams:
-            yield StreamStatus(
-                stream=stream.stream,
-                place=place,
-                waiting=stream.waiting,
-                oldest_seconds=round(max(0.0, backlog.now - stream.oldest_at), 1),
-                due_in_seconds=round(stream.next_attempt_at - backlog.now, 1),
-                error=stream.error,
-                waiting_for=stream.waiting_for,
-            )
+def _look(journal: Journal, place: Place, destination: str) -> _Seen:
+    backlog = journal.journal_backlog(destination)
+    dead: tuple[QueuedOperation, ...] = ()
+    if backlog.dead:
+        dead = journal.journal_read(EntryQuery(states=("dead",), limit=_LISTED_DEAD_LETTERS))
+    letters = tuple(
+        DeadLetter(
+            op_id=entry.op_id,
+            kind=entry.kind,
+            stream=entry.stream,
+            destination=entry.destination,
+            place=place,
+            error=entry.error,
+        )
+        for entry in dead
+    )
+    return _Seen(place, backlog, letters)
 
 
-def _others(places: Iterable[tuple[Place, Backlog]], destination: str) -> dict[str, int]:
+def _streams(seen: _Seen) -> Iterable[StreamStatus]:
+    now = seen.backlog.now
+    for stream in seen.backlog.streams:
+        yield StreamStatus(
+            stream=stream.stream,
+            place=seen.place,
+            waiting=stream.waiting,
+            oldest_seconds=round(max(0.0, now - stream.oldest_at), 1),
+            due_in_seconds=round(stream.next_attempt_at - now, 1),
+            error=stream.error,
+            waiting_for=stream.waiting_for,
+        )
+
+
+def _others(seen: Iterable[_Seen], destination: str) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for _, backlog in places:
-        for name, count in backlog.by_destination.items():
+    for each in seen:
+        for name, count in each.backlog.by_destination.items():
             if name != destination and count:
                 counts[name] = counts.get(name, 0) + count
     return counts

@@ -55,6 +55,10 @@ def _print(found: Status, out: Console) -> None:
         line("", f"{plugin.name}: {plugin.state}")
     if found.streams:
         _print_streams(found, out)
+    for letter in found.dead_letters:
+        out.print(f"  dead: {letter.kind} {letter.op_id} of {letter.stream}: {letter.error}")
+    if found.dead > len(found.dead_letters):
+        out.print(f"  and {found.dead - len(found.dead_letters)} more dead letters")
     out.print()
     for problem in found.problems:
         out.print(f"PROBLEM: {problem}")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from hokusai_core import ExperimentManager, status
+from hokusai_core import ExperimentManager, Settings, status
 from hokusai_core.status import STUCK_SECONDS, Status, StreamStatus
 from hokusai_core.testing import MockBackend
 from tests.cli.conftest import REFUSED_URL, Outage
@@ -69,6 +69,21 @@ def test_a_journal_that_is_away_is_a_problem(
     assert "journal is away" in figures["problems"][1]
 
 
+def test_the_spool_is_counted_apart(run_json: RunJson, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOKUSAI_DATABASE_URL", "postgresql+psycopg://anna@127.0.0.1:1/hokusai")
+    manager = ExperimentManager(
+        "spooled", mlflow_tracking_uri=REFUSED_URL, settings=Settings.load(auto_sync=False)
+    )
+    manager.start_run(run_name="spooled").end()
+    code, figures = run_json("status", "--tracking-uri", REFUSED_URL)
+    assert code == 1
+    assert figures["waiting"] == 0
+    assert figures["spool_waiting"] >= 3
+    assert {stream["place"] for stream in figures["streams"]} == {"spool"}
+    assert manager.runtime.fallback is not None
+    manager.runtime.fallback.close()
+
+
 def test_what_waits_is_listed_by_stream(
     run_json: RunJson, run_command: Run, refused: ExperimentManager
 ) -> None:
@@ -95,13 +110,21 @@ def test_the_backlog_of_other_destinations_is_named(
     assert figures["others"][refused.runtime.destination] > 0
 
 
-def test_a_dead_letter_is_a_problem(run_json: RunJson, outage: Outage) -> None:
+def test_a_dead_letter_is_a_problem_and_tells_why(
+    run_json: RunJson, run_command: Run, outage: Outage
+) -> None:
     bury_a_param(outage)
     code, figures = run_json("status", "--tracking-uri", outage.proxy.url)
     assert code == 1
     assert figures["reachable"] is True
     assert figures["dead"] == 1
     assert "dead letters" in figures["problems"][0]
+    (letter,) = figures["dead_letters"]
+    assert letter["kind"] == "log_batch"
+    assert letter["stream"].startswith("run/")
+    assert letter["error"]
+    text = run_command("status", "--tracking-uri", outage.proxy.url).stdout
+    assert f"dead: log_batch {letter['op_id']} of {letter['stream']}" in text
 
 
 def test_the_function_uses_the_circuit_of_the_process(refused: ExperimentManager) -> None:
