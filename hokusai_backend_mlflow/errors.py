@@ -110,9 +110,10 @@ def from_failure(
         return (
             CredentialsRejectedError(message, fast=fast) if proven else AuthenticationError(message)
         )
-    reason = ", after bytes were sent" if sent else ", before anything was sent"
+    waited = f" after {seconds:.1f} s" if not fast else ""
+    when = "the request may have arrived" if sent else "nothing was sent"
     return UnavailableError(
-        f"{what}: no answer within {seconds:.1f} s ({_described(chain)}{reason}).",
+        f"{what}: no answer{waited}, {when} ({_described(chain)}).",
         maybe_applied=sent,
         fast=fast,
     )

@@ -45,7 +45,7 @@ class OutageReporter:
         logger.warning(
             "%s does not take writes (%s). Nothing is lost: records are kept in %s. %s",
             self._primary,
-            cause or "earlier writes are still waiting",
+            str(cause).rstrip(".") if cause else "earlier writes are still waiting",
             kept,
             how,
         )

@@ -24,11 +24,14 @@ from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.clock import Clock, Deadline
 from hokusai_core.entities import Receipt
 from hokusai_core.errors import (
+    AuthenticationError,
     BackendError,
     ConflictError,
+    CredentialsRejectedError,
     JournalUnavailableError,
     LeaseLostError,
     PermanentError,
+    PermissionDeniedError,
     TransientError,
 )
 from hokusai_core.hookspecs import Journal, OpenContent
@@ -297,6 +300,15 @@ class SyncWorker:
                 if isinstance(operation, AliasOperation):
                     self._refuse_moved_alias(operation, deadline)
                 receipt = self._primary.write(operation, deadline, open_content)
+        except AuthenticationError as refusal:
+            # A token that expired, or a proxy that heals in steps: a pause, never a dead letter.
+            circuit.failed(permit)
+            failure = CredentialsRejectedError(str(refusal))
+            raise _Held(self._after_failure(failure, members, circuit)) from refusal
+        except PermissionDeniedError as refusal:
+            circuit.succeeded(permit)
+            failure = CredentialsRejectedError(str(refusal))
+            raise _Held(self._after_failure(failure, members, circuit)) from refusal
         except PermanentError:
             circuit.succeeded(permit)
             raise

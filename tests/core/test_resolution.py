@@ -262,7 +262,7 @@ def test_a_registry_takes_key_and_endpoint_from_an_auth_object() -> None:
 
 
 def test_an_unknown_backend_is_named_with_those_that_are_installed() -> None:
-    with pytest.raises(BackendNotFoundError, match="Installed: .*mlflow.*mock"):
+    with pytest.raises(BackendNotFoundError, match=r"Installed: .*mlflow.*mock"):
         ExperimentManager(backend="nonsense")
 
 
