@@ -9,13 +9,13 @@ from typing import Any, Literal, cast, overload
 from hokusai_core import limits, validation
 from hokusai_core.entities import FileInfo, Metric, Run, RunInfo
 from hokusai_core.errors import (
-    BackendNotInstalledError,
     ConfigurationError,
     InvalidInputError,
     NotFoundError,
     TransientError,
 )
 from hokusai_core.identifiers import OP_ID_TAG, is_provisional
+from hokusai_core.long_values import fit
 from hokusai_core.operations import (
     PARENT_RUN_TAG,
     RUN_NAME_TAG,
@@ -34,6 +34,7 @@ from hokusai_core.resolution import (
     sort_arguments,
 )
 from hokusai_core.run_context import context_tags
+from hokusai_core.run_frame import runs_as_frame
 from hokusai_core.run_handle import RunHandle
 from hokusai_core.runtime import Runtime
 from hokusai_core.settings import Settings
@@ -250,7 +251,7 @@ class ExperimentManager:
             max_results=most,
         )
         found = list(self.runtime.runs.search_runs(query, self.experiment_name))
-        return found if output_format == "list" else _as_frame(found)
+        return found if output_format == "list" else runs_as_frame(found)
 
     def _create(self, run_name: str, tags: dict[str, str]) -> RunHandle:
         experiment_id = self._experiment()
@@ -306,20 +307,7 @@ class ExperimentManager:
             checked[_DESCRIPTION_TAG] = validation.text(description, "The description")
         if parent_run_id is not None:
             checked[PARENT_RUN_TAG] = parent_run_id
-        return {
-            key: value if len(value) <= limits.TAG_VALUE_CHARACTERS else self._cut(key, value)
-            for key, value in checked.items()
-        }
-
-    def _cut(self, key: str, value: str) -> str:
-        message = (
-            f"The value of tag {key!r} has {len(value)} characters; MLflow keeps "
-            f"{limits.TAG_VALUE_CHARACTERS}"
-        )
-        if self.runtime.settings.long_values == "error":
-            raise InvalidInputError(f"{message}. Shorten it, or log it as an artifact.")
-        logger.warning("%s: the rest is cut off. Log it as an artifact to keep it whole.", message)
-        return value[: limits.TAG_VALUE_CHARACTERS]
+        return fit(checked, "tag", limits.TAG_VALUE_CHARACTERS, self.runtime.settings)
 
     def _parent(self, *, nested: bool, parent_run_id: str | None) -> str | None:
         active = self.active_run()
@@ -379,29 +367,3 @@ _SELECTION_FIELDS = (
     "settings",
     "plugin",
 )
-
-
-def _as_frame(runs: list[Run]) -> Any:
-    """Give runs as a DataFrame with MLflow's column names; times are UTC."""
-    try:
-        import pandas as pd
-    except ImportError as cause:
-        raise BackendNotInstalledError(
-            "output_format='pandas' needs pandas: pip install 'hokusai-tracking[ml]'."
-        ) from cause
-    rows = [
-        {
-            "run_id": run.info.run_id,
-            "experiment_id": run.info.experiment_id,
-            "status": run.info.status,
-            "artifact_uri": run.info.artifact_uri,
-            "start_time": pd.to_datetime(run.info.start_time, unit="ms", utc=True),
-            "end_time": pd.to_datetime(run.info.end_time, unit="ms", utc=True),
-            "sync_state": run.sync_state,
-            **{f"metrics.{key}": value for key, value in run.data.metrics.items()},
-            **{f"params.{key}": value for key, value in run.data.params.items()},
-            **{f"tags.{key}": value for key, value in run.data.tags.items()},
-        }
-        for run in runs
-    ]
-    return pd.DataFrame(rows)

@@ -18,11 +18,9 @@ from hokusai_core.errors import (
 )
 from hokusai_core.experiments import ExperimentManager
 from hokusai_core.identifiers import new_op_id
-from hokusai_core.logged_models import LoggedModelInfo
 from hokusai_core.model_files import is_metadata_object, load_model
-from hokusai_core.model_uris import ModelReference, parse_model_uri
+from hokusai_core.model_sources import ModelSources, own_metrics
 from hokusai_core.operations import (
-    ArtifactOwner,
     DeleteAlias,
     SetAlias,
     SetModelVersionTags,
@@ -31,6 +29,7 @@ from hokusai_core.operations import (
 from hokusai_core.queries import ModelQuery, VersionQuery
 from hokusai_core.registry_entry import ModelRegistryEntry
 from hokusai_core.resolution import select_backends, settings_with, sort_arguments
+from hokusai_core.run_handle import RunHandle
 from hokusai_core.runtime import Runtime
 from hokusai_core.settings import Settings
 from hokusai_core.versions import register_version
@@ -80,6 +79,7 @@ class ModelRegistry:
             backend=backend,
         )
         self.runtime = Runtime.shared(selection)
+        self._sources = ModelSources(self.runtime, self._start_registration_run)
 
     def __repr__(self) -> str:
         return f"<ModelRegistry on {self.runtime.destination}>"
@@ -127,7 +127,7 @@ class ModelRegistry:
             raise InvalidInputError("register_baseline needs a model.")
         name = self._model_type(model_type, model_name)
         own_id = model_id or (str(model.model_id) if is_metadata_object(model) else None)
-        found_metrics = metrics if metrics is not None else _own_metrics(model)
+        found_metrics = metrics if metrics is not None else own_metrics(model)
         entry_tags = {
             "model_id": own_id or f"{name}-{new_op_id()[:12]}",
             "model_type": name,
@@ -182,13 +182,13 @@ class ModelRegistry:
         checked = validation.registry_tags(tags)
         text = _description(description)
         model_text = _description(model_description)
-        source, run_id, logged_id = self._source(model, name, save_options)
+        source = self._sources.locate(model, name, save_options)
         return register_version(
             self.runtime,
             name,
-            source=source,
-            run_id=run_id,
-            model_id=logged_id,
+            source=source.uri,
+            run_id=source.run_id,
+            model_id=source.model_id,
             tags=checked,
             description=text,
             model_description=model_text,
@@ -214,24 +214,9 @@ class ModelRegistry:
         Returns:
             The folder with the model.
         """
-        reference = parse_model_uri(model_uri)
         folder = Path(dst)
         folder.mkdir(parents=True, exist_ok=True)
-        if reference.kind in ("version", "alias"):
-            version = self._version(reference)
-            reference = self._files_of(version) or reference
-            if reference.kind in ("version", "alias"):
-                return self.runtime.registry.download_model(version.name, version.version, folder)
-        if reference.kind == "logged":
-            return self._download_logged(reference.model_id, folder)
-        if reference.kind == "run":
-            owner = ArtifactOwner(kind="run", id=reference.run_id)
-            return self.runtime.runs.download_artifacts(
-                owner, reference.run_id, reference.path, folder
-            )
-        raise InvalidInputError(
-            f"{model_uri!r} cannot be loaded here; register it, and load models:/name/version."
-        )
+        return self._sources.download(model_uri, folder)
 
     def get_model_version(self, name: str, version: str | int) -> ModelVersion:
         """Get a version by its number, or by the provisional id of a waiting one.
@@ -361,6 +346,10 @@ class ModelRegistry:
             )
         )
 
+    def _start_registration_run(self, run_name: str) -> RunHandle:
+        manager = ExperimentManager(self, experiment_name=REGISTRATION_EXPERIMENT)
+        return manager.start_run(run_name=run_name)
+
     def _model_type(self, model_type: str | None, model_name: str | None) -> str:
         if model_type and model_name and model_type != model_name:
             raise InvalidInputError(
@@ -381,69 +370,6 @@ class ModelRegistry:
                 f"model_id {model_id!r} is registered already, as {known[0].name} version "
                 f"{known[0].version}. Choose another, or leave it out."
             )
-
-    def _source(
-        self, model: Any, name: str, save_options: Mapping[str, Any]
-    ) -> tuple[str, str | None, str | None]:
-        """Give URI, run and logged model of what is to be registered; logs it where it must be."""
-        if isinstance(model, LoggedModelInfo):
-            return model.model_uri, model.run_id, model.logged_model_id or None
-        if isinstance(model, str) and not Path(model).is_dir():
-            return self._source_of_uri(parse_model_uri(model))
-        unknown = set(save_options) - {
-            "flavor",
-            "signature",
-            "input_example",
-            "pip_requirements",
-        }
-        if unknown:
-            raise InvalidInputError(f"Unknown arguments: {', '.join(sorted(unknown))}.")
-        manager = ExperimentManager(self, experiment_name=REGISTRATION_EXPERIMENT)
-        with manager.start_run(run_name=f"register {name}"[: limits.RUN_NAME_CHARACTERS]) as run:
-            logged = run.log_model(model, "model", **save_options)
-            own = _own_metrics(model)
-            if own:
-                run.log_metrics(own)
-        return logged.model_uri, logged.run_id, logged.logged_model_id or None
-
-    def _source_of_uri(self, reference: ModelReference) -> tuple[str, str | None, str | None]:
-        if reference.kind == "logged":
-            run_id = self._run_of(reference.model_id)
-            return reference.uri, run_id, reference.model_id
-        if reference.kind == "run":
-            return reference.uri, reference.run_id, None
-        if reference.kind in ("version", "alias"):
-            version = self._version(reference)
-            return version.source_uri, version.run_id, version.model_id
-        if len(reference.uri) > limits.SOURCE_CHARACTERS:
-            raise InvalidInputError(
-                f"The model URI has {len(reference.uri)} characters; MLflow allows "
-                f"{limits.SOURCE_CHARACTERS}."
-            )
-        return reference.uri, None, None
-
-    def _run_of(self, model_id: str) -> str | None:
-        return self.runtime.runs.run_of_logged_model(model_id)
-
-    def _version(self, reference: ModelReference) -> ModelVersion:
-        if reference.kind == "alias":
-            return self.get_model_version_by_alias(reference.name, reference.alias)
-        return self.get_model_version(reference.name, reference.version)
-
-    def _files_of(self, version: ModelVersion) -> ModelReference | None:
-        """Give where a version's files are, if a journal may have them; None: ask the primary."""
-        if version.sync_state == "delivered" and version.source == "primary":
-            return None
-        return parse_model_uri(version.source_uri)
-
-    def _download_logged(self, model_id: str, folder: Path) -> Path:
-        run_id = self._run_of(model_id) or ""
-        owner = ArtifactOwner(kind="model", id=model_id)
-        return self.runtime.runs.download_artifacts(owner, run_id, "", folder)
-
-
-def _own_metrics(model: Any) -> Mapping[str, Any]:
-    return dict(model.get_metrics()) if is_metadata_object(model) else {}
 
 
 def _json(value: Any, what: str) -> str:

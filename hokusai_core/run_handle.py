@@ -2,25 +2,13 @@
 
 import logging
 import os
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from hokusai_core import limits, validation
-from hokusai_core.batching import split_batch
-from hokusai_core.contents import (
-    Content,
-    content_of_dict,
-    content_of_figure,
-    content_of_text,
-    contents_of_folder,
-    contents_of_path,
-    local,
-)
-from hokusai_core.entities import FileInfo, Metric, Run, RunData, RunInfo, SyncState
+from hokusai_core.entities import Run, RunData, RunInfo, SyncState
 from hokusai_core.errors import (
     DeadLetterError,
     InvalidInputError,
@@ -28,18 +16,10 @@ from hokusai_core.errors import (
     NotDeliveredError,
 )
 from hokusai_core.identifiers import is_provisional
-from hokusai_core.logged_models import LoggedModelInfo, ModelLogger
-from hokusai_core.operations import (
-    TERMINAL_STATUSES,
-    ArtifactOwner,
-    LogArtifact,
-    MetricPoint,
-    RunStatus,
-    UpdateRun,
-    now_milliseconds,
-)
+from hokusai_core.operations import TERMINAL_STATUSES, RunStatus, UpdateRun, now_milliseconds
 from hokusai_core.reading import any_waiting
-from hokusai_core.timestamps import PointTimestamps
+from hokusai_core.run_files import RunFiles
+from hokusai_core.run_values import RunValues
 
 if TYPE_CHECKING:
     from hokusai_core.runtime import Runtime
@@ -49,7 +29,7 @@ logger = logging.getLogger("hokusai")
 _POLL_SECONDS = 0.05
 
 
-class RunHandle:
+class RunHandle(RunValues, RunFiles):
     """A run that is being written. Get one from :meth:`ExperimentManager.start_run`.
 
     Safe to use from several threads. As a context manager it ends the run when the block is left:
@@ -65,18 +45,12 @@ class RunHandle:
     def __init__(
         self, runtime: "Runtime", run_id: str, *, info: RunInfo, tags: Mapping[str, str]
     ) -> None:
-        self._runtime = runtime
-        self._run_id = run_id
+        RunValues.__init__(self, runtime, run_id, tags)
+        RunFiles.__init__(self, runtime, run_id, info.experiment_id)
         self._info = info
         self._owner_pid = os.getpid()
         self._copy = False
         self._ended = False
-        self._timestamps = PointTimestamps()
-        self._lock = threading.Lock()
-        self._metrics: dict[str, MetricPoint] = {}
-        self._params: dict[str, str] = {}
-        self._tags: dict[str, str] = dict(tags)
-        self._models = ModelLogger(runtime, self._log_contents)
         runtime.snapshots.add(run_id, self)
 
     def __repr__(self) -> str:
@@ -148,194 +122,6 @@ class RunHandle:
                     "Everything that waits is kept; deliver it with `hokusai sync`."
                 )
             time.sleep(_POLL_SECONDS)
-
-    def log_metric(
-        self, key: str, value: Any, step: int | None = None, timestamp: int | None = None
-    ) -> None:
-        """Log one value of a metric.
-
-        Args:
-            key: At most 250 letters, digits, ``_ - . : /`` and spaces.
-            value: A number, or an array or tensor of one element; NaN and infinities are values.
-            step: A whole number of 64 bits; None is 0.
-            timestamp: Milliseconds since 1970; None is now, later than any earlier point of this
-                key and step.
-        """
-        self._write_batch(metrics=[self._point(key, value, step, timestamp)])
-
-    def log_metrics(
-        self, metrics: Mapping[str, Any], step: int | None = None, timestamp: int | None = None
-    ) -> None:
-        """Log several metrics at one step, in as few requests as MLflow's limits allow."""
-        points = [
-            self._point(key, value, step, timestamp)
-            for key, value in validation.mapping(metrics, "metrics").items()
-        ]
-        self._write_batch(metrics=points)
-
-    def log_param(self, key: str, value: Any) -> None:
-        """Log a param. It can be logged again with the same value only.
-
-        Args:
-            key: As a metric's.
-            value: Turned into text with ``str``; at most 6000 characters (see ``long_values``).
-        """
-        self.log_params({key: value})
-
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log several params."""
-        checked = {
-            validation.key(key, "param"): validation.param_value(value, key)
-            for key, value in validation.mapping(params, "params").items()
-        }
-        self._write_batch(params=self._fitted(checked, "param", limits.PARAM_VALUE_CHARACTERS))
-
-    def set_tag(self, key: str, value: Any) -> None:
-        """Set a tag; the last value stays.
-
-        Args:
-            key: As a metric's.
-            value: Turned into text with ``str``; at most 8000 characters (see ``long_values``).
-        """
-        self.set_tags({key: value})
-
-    def set_tags(self, tags: Mapping[str, Any]) -> None:
-        """Set several tags."""
-        checked = {
-            validation.key(key, "tag"): validation.tag_value(value, key)
-            for key, value in validation.mapping(tags, "tags").items()
-        }
-        self._write_batch(tags=self._fitted(checked, "tag", limits.TAG_VALUE_CHARACTERS))
-
-    def log_batch(
-        self,
-        metrics: Sequence[Metric] = (),
-        params: Mapping[str, Any] | None = None,
-        tags: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Log metrics, params and tags in one request, within MLflow's limits of one.
-
-        Args:
-            metrics: At most 1000 points, with their own steps and timestamps.
-            params: At most 100.
-            tags: At most 100; all three together at most 1000.
-
-        Raises:
-            InvalidInputError: A limit is exceeded, or a value is not allowed.
-        """
-        given = (len(metrics), len(params or {}), len(tags or {}))
-        allowed = (limits.METRICS_PER_REQUEST, limits.PARAMS_PER_REQUEST, limits.TAGS_PER_REQUEST)
-        if any(count > most for count, most in zip(given, allowed, strict=True)) or (
-            sum(given) > limits.ENTITIES_PER_REQUEST
-        ):
-            raise InvalidInputError(
-                f"A batch of {given[0]} metrics, {given[1]} params and {given[2]} tags is over "
-                "MLflow's limits of 1000 metrics, 100 params, 100 tags, and 1000 in all. Split it, "
-                "or use log_metrics, log_params and set_tags, which split."
-            )
-        checked_params = {
-            validation.key(key, "param"): validation.param_value(value, key)
-            for key, value in (params or {}).items()
-        }
-        checked_tags = {
-            validation.key(key, "tag"): validation.tag_value(value, key)
-            for key, value in (tags or {}).items()
-        }
-        self._write_batch(
-            metrics=[
-                self._point(point.key, point.value, point.step, point.timestamp)
-                for point in metrics
-            ],
-            params=self._fitted(checked_params, "param", limits.PARAM_VALUE_CHARACTERS),
-            tags=self._fitted(checked_tags, "tag", limits.TAG_VALUE_CHARACTERS),
-        )
-
-    def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
-        """Log a local file, or a folder under its own name. The bytes are copied now.
-
-        Args:
-            local_path: The file or folder.
-            artifact_path: Folder among the run's artifacts; None is the root.
-        """
-        self._log_contents(self._owner(), list(contents_of_path(local_path, artifact_path)))
-
-    def log_artifacts(self, local_dir: str | Path, artifact_path: str | None = None) -> None:
-        """Log every file below a local folder."""
-        folder = local(local_dir)
-        self._log_contents(self._owner(), list(contents_of_folder(folder, artifact_path)))
-
-    def log_dict(self, dictionary: Any, artifact_file: str) -> None:
-        """Log a dict or list as a JSON file, or YAML by the name's ending."""
-        self._log_contents(self._owner(), [content_of_dict(dictionary, artifact_file)])
-
-    def log_text(self, text: str, artifact_file: str) -> None:
-        """Log a text as a UTF-8 file."""
-        self._log_contents(self._owner(), [content_of_text(text, artifact_file)])
-
-    def log_figure(self, figure: Any, artifact_file: str) -> None:
-        """Log a matplotlib or plotly figure, in the format of the file's name."""
-        self._log_contents(self._owner(), [content_of_figure(figure, artifact_file)])
-
-    def log_model(
-        self,
-        model: Any,
-        name: str = "model",
-        *,
-        flavor: str | None = None,
-        signature: Any = None,
-        input_example: Any = None,
-        pip_requirements: list[str] | None = None,
-        registered_model_name: str | None = None,
-    ) -> LoggedModelInfo:
-        """Save a model with MLflow's flavours and log it, on MLflow 3 as a logged model.
-
-        Args:
-            model: A scikit-learn estimator, an MLflow ``PythonModel``, a folder with a saved model,
-                a Hokusai-style metadata object, or with ``flavor`` what that flavour saves.
-            name: Name of the logged model; no ``/`` or ``:``.
-            flavor: Name of an MLflow flavour, where the model does not tell it.
-            signature: An MLflow ``ModelSignature``.
-            input_example: Rows to derive the signature from.
-            pip_requirements: Packages for serving; not given, the flavour's own.
-            registered_model_name: Register a version of this model, too.
-
-        Returns:
-            The model's URI and ids; these are provisional while ``sync_state`` is ``pending``.
-
-        Raises:
-            BackendNotInstalledError: The model's library, or MLflow, is not installed.
-        """
-        return self._models.log(
-            model,
-            name,
-            run_id=self._run_id,
-            experiment_id=self._info.experiment_id,
-            flavor=flavor,
-            signature=signature,
-            input_example=input_example,
-            pip_requirements=pip_requirements,
-            registered_model_name=registered_model_name,
-        )
-
-    def list_artifacts(self, path: str = "") -> tuple[FileInfo, ...]:
-        """List one folder of the run's artifacts ("" is the root), with files that still wait."""
-        folder = validation.artifact_path(path) if path else ""
-        return self._runtime.runs.list_artifacts(self._owner(), self._run_id, folder)
-
-    def download_artifacts(self, path: str = "", dst: str | Path = ".") -> Path:
-        """Download a file or folder of the run's artifacts, with files that still wait.
-
-        Args:
-            path: Relative to the root; "" is everything.
-            dst: Local folder, made if need be.
-
-        Returns:
-            The local path of what was asked for.
-        """
-        target = validation.artifact_path(path) if path else ""
-        folder = local(dst)
-        folder.mkdir(parents=True, exist_ok=True)
-        return self._runtime.runs.download_artifacts(self._owner(), self._run_id, target, folder)
 
     def get(self) -> Run:
         """Read the run back: what the primary has, and what waits laid over it."""
@@ -421,9 +207,6 @@ class RunHandle:
         self.__init__(runtime, state["run_id"], info=state["info"], tags={})  # type: ignore[misc]
         self._copy = True
 
-    def _owner(self) -> ArtifactOwner:
-        return ArtifactOwner(kind="run", id=self._run_id)
-
     def _streams(self) -> tuple[str, ...]:
         names = {self._run_id, self._runtime.ids.provisional_id(self._run_id) or self._run_id}
         return tuple(
@@ -435,71 +218,3 @@ class RunHandle:
             return False
         entries = self._runtime.run_entries(self._run_id, kinds=("create_run",))
         return bool(entries) and not any_waiting(entries) and self.primary_id is None
-
-    def _point(self, key: Any, value: Any, step: Any, timestamp: Any) -> MetricPoint:
-        name = validation.key(key, "metric")
-        number = validation.metric_value(value, name)
-        at_step = validation.step(step, name)
-        if timestamp is None:
-            time_ms = self._timestamps.next(name, at_step)
-        else:
-            time_ms = validation.timestamp(timestamp, f"metric {name!r}")
-            self._timestamps.seen(name, at_step, time_ms)
-        return MetricPoint(key=name, value=number, timestamp=time_ms, step=at_step)
-
-    def _fitted(self, values: dict[str, str], what: str, limit: int) -> dict[str, str]:
-        """Apply ``long_values``: cut what is too long and say so, or refuse it."""
-        for key, value in values.items():
-            if len(value) <= limit:
-                continue
-            message = (
-                f"The value of {what} {key!r} has {len(value)} characters; MLflow keeps {limit}"
-            )
-            if self._runtime.settings.long_values == "error":
-                raise InvalidInputError(f"{message}. Shorten it, or log it as an artifact.")
-            logger.warning(
-                "%s: the rest is cut off. Log it as an artifact to keep it whole.", message
-            )
-            values[key] = value[:limit]
-        return values
-
-    def _write_batch(
-        self,
-        metrics: Sequence[MetricPoint] = (),
-        params: dict[str, str] | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> None:
-        for operation in split_batch(self._run_id, metrics, params, tags):
-            self._runtime.router.write(operation)
-            with self._lock:
-                for point in operation.metrics:
-                    known = self._metrics.get(point.key)
-                    if known is None or (point.step, point.timestamp) >= (
-                        known.step,
-                        known.timestamp,
-                    ):
-                        self._metrics[point.key] = point
-                self._params.update(operation.params)
-                self._tags.update(operation.tags)
-
-    def _log_contents(
-        self, owner: ArtifactOwner, contents: Sequence[Content], rewrite: Sequence[str] = ()
-    ) -> None:
-        """Log files; those named in ``rewrite`` hold ids that are exchanged on delivery."""
-        for content in contents:
-            references: tuple[str, ...] = ()
-            if content.path in rewrite:
-                names = (self._run_id, owner.id)
-                references = tuple(name for name in dict.fromkeys(names) if is_provisional(name))
-            self._runtime.router.write(
-                LogArtifact(
-                    run_id=self._run_id,
-                    owner=owner,
-                    path=content.path,
-                    size=content.size,
-                    sha256=content.sha256,
-                    rewrites_ids=bool(references),
-                    content_references=references,
-                ),
-                content.open,
-            )

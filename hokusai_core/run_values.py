@@ -1,0 +1,169 @@
+"""The part of a run handle that logs metrics, params and tags."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hokusai_core import limits, validation
+from hokusai_core.batching import split_batch
+from hokusai_core.entities import Metric
+from hokusai_core.errors import InvalidInputError
+from hokusai_core.long_values import fit
+from hokusai_core.operations import MetricPoint
+from hokusai_core.timestamps import PointTimestamps
+
+if TYPE_CHECKING:
+    from hokusai_core.runtime import Runtime
+
+
+class RunValues:
+    """Logs values of one run, and remembers the newest of each.
+
+    Args:
+        runtime: The machinery.
+        run_id: The run.
+        tags: What the run was created with.
+    """
+
+    def __init__(self, runtime: "Runtime", run_id: str, tags: Mapping[str, str]) -> None:
+        self._runtime = runtime
+        self._run_id = run_id
+        self._timestamps = PointTimestamps()
+        self._lock = threading.Lock()
+        self._metrics: dict[str, MetricPoint] = {}
+        self._params: dict[str, str] = {}
+        self._tags: dict[str, str] = dict(tags)
+
+    def log_metric(
+        self, key: str, value: Any, step: int | None = None, timestamp: int | None = None
+    ) -> None:
+        """Log one value of a metric.
+
+        Args:
+            key: At most 250 letters, digits, ``_ - . : /`` and spaces.
+            value: A number, or an array or tensor of one element; NaN and infinities are values.
+            step: A whole number of 64 bits; None is 0.
+            timestamp: Milliseconds since 1970; None is now, later than any earlier point of this
+                key and step.
+        """
+        self._write_batch(metrics=[self._point(key, value, step, timestamp)])
+
+    def log_metrics(
+        self, metrics: Mapping[str, Any], step: int | None = None, timestamp: int | None = None
+    ) -> None:
+        """Log several metrics at one step, in as few requests as MLflow's limits allow."""
+        points = [
+            self._point(key, value, step, timestamp)
+            for key, value in validation.mapping(metrics, "metrics").items()
+        ]
+        self._write_batch(metrics=points)
+
+    def log_param(self, key: str, value: Any) -> None:
+        """Log a param. It can be logged again with the same value only.
+
+        Args:
+            key: As a metric's.
+            value: Turned into text with ``str``; at most 6000 characters (see ``long_values``).
+        """
+        self.log_params({key: value})
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log several params."""
+        checked = {
+            validation.key(key, "param"): validation.param_value(value, key)
+            for key, value in validation.mapping(params, "params").items()
+        }
+        self._write_batch(params=self._fitted(checked, "param", limits.PARAM_VALUE_CHARACTERS))
+
+    def set_tag(self, key: str, value: Any) -> None:
+        """Set a tag; the last value stays.
+
+        Args:
+            key: As a metric's.
+            value: Turned into text with ``str``; at most 8000 characters (see ``long_values``).
+        """
+        self.set_tags({key: value})
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set several tags."""
+        checked = {
+            validation.key(key, "tag"): validation.tag_value(value, key)
+            for key, value in validation.mapping(tags, "tags").items()
+        }
+        self._write_batch(tags=self._fitted(checked, "tag", limits.TAG_VALUE_CHARACTERS))
+
+    def log_batch(
+        self,
+        metrics: Sequence[Metric] = (),
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Log metrics, params and tags in one request, within MLflow's limits of one.
+
+        Args:
+            metrics: At most 1000 points, with their own steps and timestamps.
+            params: At most 100.
+            tags: At most 100; all three together at most 1000.
+
+        Raises:
+            InvalidInputError: A limit is exceeded, or a value is not allowed.
+        """
+        given = (len(metrics), len(params or {}), len(tags or {}))
+        allowed = (limits.METRICS_PER_REQUEST, limits.PARAMS_PER_REQUEST, limits.TAGS_PER_REQUEST)
+        if any(count > most for count, most in zip(given, allowed, strict=True)) or (
+            sum(given) > limits.ENTITIES_PER_REQUEST
+        ):
+            raise InvalidInputError(
+                f"A batch of {given[0]} metrics, {given[1]} params and {given[2]} tags is over "
+                "MLflow's limits of 1000 metrics, 100 params, 100 tags, and 1000 in all. Split it, "
+                "or use log_metrics, log_params and set_tags, which split."
+            )
+        checked_params = {
+            validation.key(key, "param"): validation.param_value(value, key)
+            for key, value in (params or {}).items()
+        }
+        checked_tags = {
+            validation.key(key, "tag"): validation.tag_value(value, key)
+            for key, value in (tags or {}).items()
+        }
+        self._write_batch(
+            metrics=[
+                self._point(point.key, point.value, point.step, point.timestamp)
+                for point in metrics
+            ],
+            params=self._fitted(checked_params, "param", limits.PARAM_VALUE_CHARACTERS),
+            tags=self._fitted(checked_tags, "tag", limits.TAG_VALUE_CHARACTERS),
+        )
+
+    def _point(self, key: Any, value: Any, step: Any, timestamp: Any) -> MetricPoint:
+        name = validation.key(key, "metric")
+        number = validation.metric_value(value, name)
+        at_step = validation.step(step, name)
+        if timestamp is None:
+            time_ms = self._timestamps.next(name, at_step)
+        else:
+            time_ms = validation.timestamp(timestamp, f"metric {name!r}")
+            self._timestamps.seen(name, at_step, time_ms)
+        return MetricPoint(key=name, value=number, timestamp=time_ms, step=at_step)
+
+    def _fitted(self, values: dict[str, str], what: str, limit: int) -> dict[str, str]:
+        return fit(values, what, limit, self._runtime.settings)
+
+    def _write_batch(
+        self,
+        metrics: Sequence[MetricPoint] = (),
+        params: dict[str, str] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> None:
+        for operation in split_batch(self._run_id, metrics, params, tags):
+            self._runtime.router.write(operation)
+            with self._lock:
+                for point in operation.metrics:
+                    known = self._metrics.get(point.key)
+                    if known is None or (point.step, point.timestamp) >= (
+                        known.step,
+                        known.timestamp,
+                    ):
+                        self._metrics[point.key] = point
+                self._params.update(operation.params)
+                self._tags.update(operation.tags)
