@@ -1,0 +1,8 @@
+"""What a worker needs, imported once in the process that all workers are forked from."""
+
+import hokusai_backend_mlflow.client
+import hokusai_backend_mlflow.plugin
+import hokusai_backend_mlflow.stores
+import hokusai_backend_sql.plugin
+import hokusai_backend_sql.postgresql
+import tests.sync.worker_process  # noqa: F401
