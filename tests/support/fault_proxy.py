@@ -59,6 +59,7 @@ class FaultProxy:
     Attributes:
         canned: What the mode ``canned`` answers, as it goes over the wire.
         requests: The request lines and headers that came, in order, as text.
+        connections: How many connections were accepted.
         url: Address for the client.
 
     """
@@ -66,6 +67,7 @@ class FaultProxy:
     def __init__(self, upstream_port: int | None = None, mode: Mode = "pass") -> None:
         self.canned = _NOT_FOUND
         self.requests: list[str] = []
+        self.connections = 0
         self._upstream_port = upstream_port
         self._mode: Mode = mode
         self._lock = threading.Lock()
@@ -159,6 +161,7 @@ class FaultProxy:
             except OSError:
                 return
             with self._lock:
+                self.connections += 1
                 self._open.add(client)
             self._run(self._serve, client)
 
@@ -168,11 +171,11 @@ class FaultProxy:
             client.settimeout(_ANSWER_SECONDS)
             client_file = client.makefile("rb")
             while not self._closing.is_set():
-                request = _read_message(client_file, answer=False)
+                request = read_message(client_file, answer=False)
                 if request is None:
                     return
                 self.requests.append(request.partition(b"\r\n\r\n")[0].decode("latin-1"))
-                mode = self._mode
+                mode = self._mode_for(request)
                 if mode in _AWAY:
                     if not self._answer_alone(client, mode):
                         return
@@ -181,7 +184,7 @@ class FaultProxy:
                     upstream = self._connect()
                 upstream.sendall(request)
                 head_only = request.startswith(b"HEAD ")
-                answer = _read_message(upstream.makefile("rb"), answer=True, head_only=head_only)
+                answer = read_message(upstream.makefile("rb"), answer=True, head_only=head_only)
                 if answer is None or not self._pass_on(client, answer, mode):
                     return
                 if b"connection: close" in answer.partition(b"\r\n\r\n")[0].lower():
@@ -194,6 +197,11 @@ class FaultProxy:
             _close(client)
             if upstream is not None:
                 _close(upstream)
+
+    def _mode_for(self, request: bytes) -> Mode:
+        """Choose what happens to one request."""
+        del request
+        return self._mode
 
     def _connect(self) -> socket.socket:
         assert self._upstream_port is not None
@@ -242,7 +250,7 @@ class FaultProxy:
                 continue
 
 
-def _read_message(reader: BinaryIO, *, answer: bool, head_only: bool = False) -> bytes | None:
+def read_message(reader: BinaryIO, *, answer: bool, head_only: bool = False) -> bytes | None:
     """Read one HTTP message with its body; None where the other side is gone."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):

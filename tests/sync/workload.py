@@ -75,7 +75,6 @@ class Workload:
         registry.set_alias(self.model, "champion", version.version, force=True)
         assert manager.runtime.fallback is not None
         self.operations = len(manager.runtime.fallback.read(EntryQuery()))
-        assert manager.runtime.waiting() == self.operations
         manager.runtime.close_connections()
 
     def _log(self, run: RunHandle, folder: Path) -> None:

@@ -1,0 +1,105 @@
+"""A proxy that misleads about single requests: lost answers, and requests that arrive late.
+
+::
+
+    with LateProxy(server.port) as proxy:
+        trap = proxy.trap("POST", "/runs/create", "late")
+        ...                       # the client sends it, and gives up without an answer
+        trap.wait()
+        ...                       # the client, or another one, tries again
+        trap.deliver()            # only now the server gets the first request
+"""
+
+import socket
+import threading
+from typing import Literal
+
+from tests.support.fault_proxy import FaultProxy, Mode, read_message
+
+Fault = Literal["late", "drop_answer", "reset_after", "hold_answer"]
+_ANSWER_SECONDS = 30.0
+
+
+class Trap:
+    """Catches the next request with this method whose path ends so and whose body holds ``body``.
+
+    ``late``: the server does not get it until :meth:`deliver`; the client never gets an answer.
+    The other faults are those of :class:`FaultProxy`: the server carries the request out.
+    """
+
+    def __init__(self, port: int, method: str, path: str, fault: Fault, body: str) -> None:
+        self.fault = fault
+        self.request = b""
+        self._port = port
+        self._method = method.encode()
+        self._path = path.encode()
+        self._body = body.encode()
+        self._sprung = threading.Event()
+
+    def catches(self, request: bytes) -> bool:
+        """Say whether the request is the one."""
+        line, _, rest = request.partition(b"\r\n")
+        method, target, _ = line.split(b" ", 2)
+        path = target.partition(b"?")[0]
+        return method == self._method and path.endswith(self._path) and self._body in rest
+
+    def spring(self, request: bytes) -> None:
+        """Keep the request."""
+        self.request = request
+        self._sprung.set()
+
+    def wait(self, seconds: float = 30.0) -> None:
+        """Wait until the request has come, and where it is not late, the server has answered it."""
+        assert self._sprung.wait(seconds), f"no {self._method!r} {self._path!r} came"
+
+    def deliver(self) -> int:
+        """Let the server carry out the kept request now; gives the status of its answer."""
+        self.wait(0)
+        with socket.create_connection(("127.0.0.1", self._port), timeout=_ANSWER_SECONDS) as server:
+            server.sendall(self.request)
+            answer = read_message(server.makefile("rb"), answer=True)
+        assert answer is not None
+        return int(answer.split(b" ", 2)[1])
+
+
+class LateProxy(FaultProxy):
+    """Hands requests through, but for those that a trap waits for.
+
+    Args:
+        upstream_port: Port of the server on 127.0.0.1.
+    """
+
+    def __init__(self, upstream_port: int) -> None:
+        self._traps: list[Trap] = []
+        self._traps_lock = threading.Lock()
+        self._in_thread = threading.local()
+        self._server_port = upstream_port
+        super().__init__(upstream_port)
+
+    def trap(self, method: str, path: str, fault: Fault, body: str = "") -> Trap:
+        """Set a trap for one request."""
+        trap = Trap(self._server_port, method, path, fault, body)
+        with self._traps_lock:
+            self._traps.append(trap)
+        return trap
+
+    def _mode_for(self, request: bytes) -> Mode:
+        with self._traps_lock:
+            for trap in self._traps:
+                if trap.catches(request):
+                    self._traps.remove(trap)
+                    break
+            else:
+                return super()._mode_for(request)
+        if trap.fault == "late":
+            trap.spring(request)
+            return "black_hole"
+        self._in_thread.trap, self._in_thread.request = trap, request
+        return trap.fault
+
+    def _pass_on(self, client: socket.socket, answer: bytes, mode: Mode) -> bool:
+        trap: Trap | None = getattr(self._in_thread, "trap", None)
+        if trap is not None:
+            self._in_thread.trap = None
+            trap.spring(self._in_thread.request)
+        return super()._pass_on(client, answer, mode)
