@@ -60,7 +60,7 @@ class Forwarder:
         operation = entry.operation
         if operation is None:
             return False
-        waits = entry.maybe_applied and type(operation).searchable
+        waits = entry.maybe_applied and operation.late_effects_matter
         forwarded = Entry(
             operation=operation,
             destination=entry.destination,

@@ -57,6 +57,15 @@ class Operation(Value):
     created_at: int = Field(default_factory=now_milliseconds)
 
     @property
+    def late_effects_matter(self) -> bool:
+        """Whether an attempt that takes effect late, after another, would do harm.
+
+        It would make a second object, or undo a later write. Such an operation, once it may have
+        been applied, is not sent again before the late-effect window is over.
+        """
+        return type(self).searchable
+
+    @property
     def hook(self) -> str:
         """Name of the hook that carries this kind out."""
         return f"{self.specification}_{self.kind}"

@@ -95,6 +95,11 @@ class SetModelVersionTags(VersionOperation):
     kind: Literal["set_model_version_tags"] = "set_model_version_tags"
     tags: dict[str, str]
 
+    @property
+    def late_effects_matter(self) -> bool:
+        """A late tag would undo a later one."""
+        return True
+
 
 class DeleteModelVersion(VersionOperation):
     """Delete a version. A version that is gone is a success."""
@@ -114,6 +119,11 @@ class SetRegisteredModelTags(RegistryOperation):
     tags: dict[str, str]
 
     @property
+    def late_effects_matter(self) -> bool:
+        """A late tag would undo a later one."""
+        return True
+
+    @property
     def requires(self) -> frozenset[str]:
         """The registered model."""
         return frozenset({f"registered/{self.name}"})
@@ -130,6 +140,11 @@ class AliasOperation(RegistryOperation):
     alias: str
     expected: str | None = None
     force: bool = False
+
+    @property
+    def late_effects_matter(self) -> bool:
+        """A late move would undo a later one."""
+        return True
 
     @property
     def requires(self) -> frozenset[str]:

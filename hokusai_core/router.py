@@ -163,7 +163,7 @@ class Router:
             receipt = self._retry.call(
                 lambda: self._primary.get().write(operation, deadline, open_content),
                 deadline,
-                repeatable=not type(operation).searchable,
+                repeatable=not operation.late_effects_matter,
             )
         except (AuthenticationError, PermissionDeniedError) as failure:
             circuit.succeeded(permit)
@@ -201,7 +201,7 @@ class Router:
         failure: TransientError | None,
     ) -> WriteResult:
         maybe_applied = failure is not None and failure.maybe_applied
-        waits = maybe_applied and type(operation).searchable
+        waits = maybe_applied and operation.late_effects_matter
         entry = Entry(
             operation=operation,
             destination=self._destination,

@@ -50,6 +50,7 @@ from hokusai_core.operations import (
 from hokusai_core.retry import full_jitter
 from hokusai_core.router import Circuits
 from hokusai_core.settings import Settings
+from hokusai_core.superseding import without_superseded
 from hokusai_core.watched import watched
 
 logger = logging.getLogger(__name__)
@@ -169,6 +170,7 @@ class SyncWorker:
         step = progress.step
         release = Release()
         try:
+            self._drop_superseded(progress)
             for parcel in self._parcels(progress):
                 self._carry(parcel, progress)
         except _Held as held:
@@ -188,6 +190,16 @@ class SyncWorker:
             raise
         self._journal.journal_release(progress.claim, release)
         return step
+
+    def _drop_superseded(self, progress: _Progress) -> None:
+        """Settle what was retried, and was decided by a later operation meanwhile."""
+        left, superseded = without_superseded(progress.claim, self._journal.journal_read)
+        progress.left = list(left)
+        if superseded:
+            self._settle(
+                progress,
+                [Settlement(op_id=op_id, outcome="superseded") for op_id in superseded],
+            )
 
     def _parcels(self, progress: _Progress) -> Iterator[_Parcel]:
         """Give what to send in order; what was settled meanwhile has left ``progress.left``."""
@@ -328,8 +340,10 @@ class SyncWorker:
         retry_in = failure.retry_after or full_jitter(
             attempts, self._random, base=_BACKOFF_BASE_SECONDS, cap=_BACKOFF_CAP_SECONDS
         )
-        creation = type(cast("AnyOperation", members[0].operation)).searchable
-        if failure.maybe_applied and creation:
+        matters = any(
+            cast("AnyOperation", entry.operation).late_effects_matter for entry in members
+        )
+        if failure.maybe_applied and matters:
             retry_in = max(retry_in, self._settings.late_effect_seconds)
         op_ids = tuple(entry.op_id for entry in members)
         still_marked = failure.maybe_applied or any(entry.maybe_applied for entry in members)

@@ -100,6 +100,8 @@ class SyncProgress:
             return False
         query = EntryQuery(destination=self._runtime.destination, streams=(stream,), limit=1)
         return any(
-            entry.maybe_applied and entry.operation is not None and entry.operation.searchable
+            entry.maybe_applied
+            and entry.operation is not None
+            and entry.operation.late_effects_matter
             for entry in self._runtime.fallback.read(query)
         )

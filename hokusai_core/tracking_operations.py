@@ -86,6 +86,11 @@ class LogBatch(RunOperation):
         return not self.params and not self.tags
 
     @property
+    def late_effects_matter(self) -> bool:
+        """A late tag would undo a later one; points and params repeat harmlessly."""
+        return bool(self.tags)
+
+    @property
     def reference_tags(self) -> dict[str, str]:
         """The tags among which some name runs."""
         return self.tags
@@ -98,6 +103,11 @@ class UpdateRun(RunOperation):
     status: RunStatus | None = None
     end_time: int | None = None
     run_name: str | None = None
+
+    @property
+    def late_effects_matter(self) -> bool:
+        """A late status would undo a later one."""
+        return True
 
     @property
     def lanes(self) -> tuple[str, ...]:
@@ -126,6 +136,11 @@ class LogArtifact(RunOperation):
     rewrites_ids: bool = False
     content_references: tuple[str, ...] = ()
     """The provisional ids inside the content, where ``rewrites_ids`` is set."""
+
+    @property
+    def late_effects_matter(self) -> bool:
+        """A late file would undo a later one at the same path."""
+        return True
 
     @property
     def references(self) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def test_a_plugin_of_another_distribution_is_used(install: Installer) -> None:
     assert not opened.can("nonsense")
     (listed,) = [each for each in installed_backends() if each.name == "acme"]
     assert (listed.distribution, listed.version, listed.state) == ("acme-backend", "1.2", "ready")
-    assert listed.capabilities == ("artifacts", "logged_models", "registry", "tracking")
+    assert listed.capabilities == ("artifacts", "journal", "logged_models", "registry", "tracking")
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:

@@ -9,9 +9,7 @@ from hokusai_core.journal import (
     Release,
     Settlement,
 )
-from hokusai_core.operations import (
-    UpdateRun,
-)
+from hokusai_core.operations import LogBatch, MetricPoint, UpdateRun
 from hokusai_core.testing.contracts.journal_steps import (
     SHORT_LEASE,
     JournalSteps,
@@ -142,6 +140,23 @@ class JournalClaims(JournalSteps):
         self.append(backend, elsewhere, marker := some_batch())
         self.until_lease_ends(backend, elsewhere, marker)
         assert self.claims(backend, elsewhere) == ()
+
+    def test_an_ambiguous_write_that_overwrites_waits_out_its_late_effects(
+        self, backend: OpenBackend, destination: str
+    ) -> None:
+        """A late tag would undo a later one; a late point would not."""
+        tag = LogBatch(run_id=unique("r"), tags={"k": "v"})
+        self.append(backend, destination, tag)
+        claim = self.claim(backend, destination)
+        backend.journal.journal_release(claim, Release(attempted=(tag.op_id,)))
+        assert self.claims(backend, destination) == ()
+        point = MetricPoint(key="m", value=1.0, timestamp=1)
+        metric = LogBatch(run_id=unique("r"), metrics=(point,))
+        elsewhere = unique("elsewhere")
+        self.append(backend, elsewhere, metric)
+        claim = self.claim(backend, elsewhere)
+        backend.journal.journal_release(claim, Release(attempted=(metric.op_id,)))
+        assert ids_of(self.claim(backend, elsewhere)) == [metric.op_id]
 
     def test_an_ambiguous_creation_comes_back(self, backend: OpenBackend, destination: str) -> None:
         """After the window it is handed out, with its mark."""

@@ -118,8 +118,8 @@ class JournalSteps:
 
 
 def some_batch(run_id: str = "") -> LogBatch:
-    """Make a batch of one tag, of a run of its own where none is named."""
-    return LogBatch(run_id=run_id or unique("r"), tags={"k": "v"})
+    """Make a batch of one param, of a run of its own where none is named."""
+    return LogBatch(run_id=run_id or unique("r"), params={"k": "v"})
 
 
 def model_and_version() -> tuple[CreateRegisteredModel, CreateModelVersion]:
