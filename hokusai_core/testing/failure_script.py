@@ -82,6 +82,11 @@ class FailureScript:
         with self._lock:
             self._down = False
 
+    def forget_steps(self) -> None:
+        """Let what was told about coming calls not happen; :meth:`down` and :meth:`reject` stay."""
+        with self._lock:
+            self._steps.clear()
+
     def read(self, hook: str, effect: Callable[[], Answer]) -> Answer:
         """Answer a read, or fail as told."""
         self._begin(hook, "", writes=False)

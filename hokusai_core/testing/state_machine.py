@@ -1,0 +1,650 @@
+"""The sync protocol as a state machine for Hypothesis, over any journal.
+
+Processes write, the primary and the journal fail, workers are killed and paused, time passes, in any
+order that Hypothesis can think of. In the end everything comes up again and is drained; then the
+primary must hold what the ledger says: nothing lost, nothing twice, the last write of each process
+in force. To run it over a journal of your own::
+
+    class MyMachine(SyncMachine):
+        open_place = staticmethod(MyPlace)
+
+    TestMyJournal = MyMachine.TestCase
+"""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+
+from hokusai_core.errors import (
+    JournalUnavailableError,
+    NotStoredError,
+    PermanentError,
+    RejectedError,
+    TransientError,
+)
+from hokusai_core.journal import EntryQuery
+from hokusai_core.operations import (
+    PARENT_RUN_TAG,
+    AnyOperation,
+    ArtifactOwner,
+    CreateExperiment,
+    CreateLoggedModel,
+    CreateModelVersion,
+    CreateRegisteredModel,
+    CreateRun,
+    FinalizeLoggedModel,
+    LogArtifact,
+    LogBatch,
+    MetricPoint,
+    RunStatus,
+    SetAlias,
+    SetModelVersionTags,
+    UpdateRun,
+)
+from hokusai_core.settings import Settings
+from hokusai_core.testing.ledger import Ledger, LoggedRun, LoggedVersion, Register, Write
+from hokusai_core.testing.simulation import (
+    Interruption,
+    Killed,
+    Life,
+    MemoryPlace,
+    OpenPlace,
+    SimulatedClock,
+    SimulatedProcess,
+    World,
+    may_be_late,
+)
+
+LEASE_SECONDS = 30.0
+WINDOW_SECONDS = 60.0
+_PROCESSES = st.integers(0, 1)
+_DRAIN_ROUNDS = 60
+
+_WORKER_POINTS = (
+    "before journal_claim",
+    "after journal_claim",
+    "before send",
+    "after send",
+    "before journal_settle",
+    "after journal_settle",
+    "before journal_release",
+    "after journal_release",
+)
+_FORWARDER_POINTS = (
+    "before journal_append",
+    "after journal_append",
+    "after journal_claim",
+    "before journal_settle",
+    "after journal_settle",
+)
+_WRITER_POINTS = ("after send", "before journal_append", "after journal_append")
+_REFUSABLE = ("create_run", "log_batch", "update_run", "log_artifact", "create_model_version")
+
+Failure = Literal["refuse", "lost answer", "lost request", "late"]
+
+
+@dataclass
+class _Outcome:
+    """What a write came to: ``kept``, ``refused``, or ``unknown`` where the call did not return."""
+
+    state: Literal["kept", "refused", "unknown"]
+    identifier: str = ""
+
+    @property
+    def certain(self) -> bool:
+        return self.state == "kept"
+
+
+class SyncMachine(RuleBasedStateMachine):
+    """Two processes, the first with a spool, over one journal and one primary."""
+
+    open_place: ClassVar[OpenPlace] = MemoryPlace
+    """Opens the journal under test; called for each example."""
+
+    runs: Bundle[LoggedRun] = Bundle("runs")
+    versions: Bundle[LoggedVersion] = Bundle("versions")
+
+    def __init__(self) -> None:
+        super().__init__()
+        clock = SimulatedClock()
+        settings = Settings.load(
+            auto_sync=False, lease_seconds=LEASE_SECONDS, late_effect_seconds=WINDOW_SECONDS
+        )
+        self.world = World(type(self).open_place(clock), clock, settings)
+        spool = MemoryPlace(clock).journal
+        self.processes = [
+            SimulatedProcess(self.world, "first", spool),
+            SimulatedProcess(self.world, "second", None),
+        ]
+        self.ledger = Ledger(self.world.name("experiment"))
+        self.model_name = self.world.name("model")
+        self.experiment_ids: dict[str, str] = {}
+        self.rejected: set[str] = set()
+        self.last: tuple[SimulatedProcess, LoggedRun] | None = None
+
+    # What users do
+
+    @rule(target=runs, process=_PROCESSES, parent=st.none() | runs, tagged=st.booleans())
+    def start_run(self, process: int, parent: LoggedRun | None, tagged: bool) -> Any:
+        """Create a run, some with a parent."""
+        writer = self.processes[process]
+        experiment_id = self._experiment(writer)
+        if experiment_id is None:
+            return multiple()
+        tags = {"stage": f"{self.world.number()}"} if tagged else {}
+        creation = CreateRun(
+            op_id=self.world.op_id(),
+            experiment_id=experiment_id,
+            run_name="run",
+            start_time=self.world.number(),
+            tags=tags | ({PARENT_RUN_TAG: parent.identifier} if parent else {}),
+        )
+        outcome = self._write(writer, creation)
+        if not outcome.certain:
+            return multiple()
+        run = LoggedRun(creation, writer.name, outcome.identifier, parent)
+        for key, value in tags.items():
+            run.tags[key] = Register([Write(writer.name, creation.op_id, value)])
+        self.ledger.runs.append(run)
+        self.last = (writer, run)
+        return run
+
+    @rule(
+        process=_PROCESSES,
+        run=runs,
+        other_id=st.booleans(),
+        metrics=st.integers(0, 2),
+        params=st.integers(0, 1),
+        tag=st.sampled_from(["", "stage", "owner"]),
+    )
+    def log(
+        self, process: int, run: LoggedRun, other_id: bool, metrics: int, params: int, tag: str
+    ) -> None:
+        """Log metrics, params and a tag in one batch, under either id of the run."""
+        number = self.world.number()
+        batch = LogBatch(
+            op_id=self.world.op_id(),
+            run_id=self._name_of(run, other=other_id),
+            metrics=tuple(
+                MetricPoint(key="loss", value=float(number), timestamp=number, step=step)
+                for step in range(metrics)
+            ),
+            params={f"param {number}": str(number)} if params else {},
+            tags={tag: str(number)} if tag else {},
+        )
+        self._log(self.processes[process], run, batch)
+
+    @rule(process=_PROCESSES, run=runs, point=st.sampled_from(_WRITER_POINTS))
+    def is_killed_while_logging(self, process: int, run: LoggedRun, point: str) -> None:
+        """Kill a process inside a call; the next one begins with what is stored."""
+        writer = self.processes[process]
+        self.world.interruption = Interruption(point, 0, _kill)
+        number = self.world.number()
+        batch = LogBatch(
+            op_id=self.world.op_id(), run_id=run.identifier, tags={"stage": str(number)}
+        )
+        self._log(writer, run, batch)
+        self.world.interruption = None
+
+    @rule(
+        process=_PROCESSES,
+        run=runs,
+        other_id=st.booleans(),
+        status=st.sampled_from(["FINISHED", "FAILED"]),
+    )
+    def end_run(self, process: int, run: LoggedRun, other_id: bool, status: RunStatus) -> None:
+        """Set a final status and the end time."""
+        writer = self.processes[process]
+        end = UpdateRun(
+            op_id=self.world.op_id(),
+            run_id=self._name_of(run, other=other_id),
+            status=status,
+            end_time=self.world.number(),
+        )
+        self._note(run.status, writer, end, (status, end.end_time))
+
+    @rule(process=_PROCESSES, run=runs, path=st.sampled_from(["a.txt", "folder/b.txt"]))
+    def log_file(self, process: int, run: LoggedRun, path: str) -> None:
+        """Log a file, over what is there."""
+        self._log_file(self.processes[process], run, path)
+
+    @rule(target=versions, process=_PROCESSES, run=runs)
+    def register_files(self, process: int, run: LoggedRun) -> Any:
+        """Register a version from a run's files."""
+        writer = self.processes[process]
+        if not self._log_file(writer, run, "model/data.bin").certain:
+            return multiple()
+        return self._register(writer, run, None, f"runs:/{run.identifier}/model", None)
+
+    @rule(target=versions, process=_PROCESSES, run=runs)
+    def register_logged_model(self, process: int, run: LoggedRun) -> Any:
+        """Log a model and register a version of it."""
+        writer = self.processes[process]
+        experiment_id = self._experiment(writer)
+        if experiment_id is None:
+            return multiple()
+        creation = CreateLoggedModel(
+            op_id=self.world.op_id(),
+            run_id=run.identifier,
+            experiment_id=experiment_id,
+            name="model",
+        )
+        outcome = self._write(writer, creation)
+        if not outcome.certain:
+            return multiple()
+        owner = ArtifactOwner(kind="model", id=outcome.identifier)
+        file, content = self._artifact(run.identifier, owner, "data.bin")
+        finalize = FinalizeLoggedModel(
+            op_id=self.world.op_id(), run_id=run.identifier, model_id=outcome.identifier
+        )
+        if not self._write(writer, file, content).certain:
+            return multiple()
+        if not self._write(writer, finalize).certain:
+            return multiple()
+        self.ledger.models[creation.op_id] = run
+        source = f"models:/{outcome.identifier}"
+        return self._register(writer, run, creation, source, outcome.identifier)
+
+    @rule(process=_PROCESSES, version=versions)
+    def tag_version(self, process: int, version: LoggedVersion) -> None:
+        """Set a tag of a version."""
+        writer = self.processes[process]
+        value = str(self.world.number())
+        operation = SetModelVersionTags(
+            op_id=self.world.op_id(),
+            name=self.model_name,
+            version=version.identifier,
+            tags={"stage": value},
+        )
+        self._note(version.tags.setdefault("stage", Register()), writer, operation, value)
+
+    @rule(process=_PROCESSES, version=versions)
+    def move_alias(self, process: int, version: LoggedVersion) -> None:
+        """Let the alias point to a version."""
+        writer = self.processes[process]
+        operation = SetAlias(
+            op_id=self.world.op_id(),
+            name=self.model_name,
+            alias="best",
+            version=version.identifier,
+            force=True,
+        )
+        register = self.ledger.aliases.setdefault((self.model_name, "best"), Register())
+        self._note(register, writer, operation, version.creation.op_id)
+
+    # What goes wrong
+
+    @rule()
+    def primary_goes_down(self) -> None:
+        """Refuse every call."""
+        self.world.primary.down()
+
+    @rule()
+    def primary_comes_up(self) -> None:
+        """Answer again."""
+        self.world.primary.up()
+
+    @rule(
+        failure=st.sampled_from(["refuse", "lost answer", "lost request", "late"]),
+        count=st.integers(1, 2),
+    )
+    def next_writes_fail(self, failure: Failure, count: int) -> None:
+        """Let the next writes fail in one of the ways in which requests fail."""
+        if failure == "refuse":
+            self.world.primary.refuse(count)
+        elif failure == "lost answer":
+            self.world.primary.time_out_after_applying(count)
+        elif failure == "lost request":
+            self.world.primary.time_out_before_applying(count)
+        else:
+            self.world.delays = count
+
+    @rule()
+    def late_effects_land(self) -> None:
+        """Carry out what was delayed."""
+        self.world.land_late_effects()
+
+    @rule(kind=st.sampled_from(_REFUSABLE))
+    def primary_refuses(self, kind: str) -> None:
+        """Refuse a kind of operation for good."""
+        self.world.primary.reject(kind, RejectedError(f"{kind} is refused."))
+        self.rejected.add(kind)
+
+    @precondition(lambda self: self.rejected)
+    @rule()
+    def primary_accepts_again(self) -> None:
+        """Take everything again, and send the dead letters once more."""
+        self._accept_all()
+        self._retry_dead()
+
+    @rule()
+    def journal_goes_down(self) -> None:
+        """Let nobody reach the journal."""
+        self.world.journal_down = True
+
+    @rule()
+    def journal_comes_up(self) -> None:
+        """Let everybody reach it again."""
+        self.world.journal_down = False
+
+    @rule(
+        hook=st.sampled_from(
+            ["journal_append", "journal_claim", "journal_settle", "journal_release"]
+        )
+    )
+    def journal_loses_an_answer(self, hook: str) -> None:
+        """Let the next change of this kind be made, and its answer be lost."""
+        self.world.answers_to_lose.append(hook)
+
+    @rule(process=_PROCESSES)
+    def restarts(self, process: int) -> None:
+        """End a process between two calls, and begin it anew."""
+        writer = self.processes[process]
+        writer.restart()
+        self.experiment_ids.pop(writer.name, None)
+
+    @rule(seconds=st.sampled_from([0.5, 5.0, LEASE_SECONDS + 1, WINDOW_SECONDS + 1]))
+    def time_passes(self, seconds: float) -> None:
+        """Let circuits, leases and windows go on."""
+        self.world.clock.advance(seconds)
+
+    # What workers do
+
+    @rule(process=_PROCESSES, steps=st.integers(1, 4))
+    def work(self, process: int, steps: int) -> None:
+        """Let a worker deliver some streams."""
+        for _ in range(steps):
+            self._step(self.processes[process])
+
+    @rule(process=_PROCESSES)
+    def forward(self, process: int) -> None:
+        """Move a spool into the journal."""
+        self._forward(self.processes[process])
+
+    @rule(process=_PROCESSES, point=st.sampled_from(_WORKER_POINTS), skip=st.integers(0, 2))
+    def worker_is_killed(self, process: int, point: str, skip: int) -> None:
+        """Kill a worker at a point of the protocol."""
+        self.world.interruption = Interruption(point, skip, _kill)
+        self._step(self.processes[process])
+        self.world.interruption = None
+
+    @rule(point=st.sampled_from(_FORWARDER_POINTS), skip=st.integers(0, 2))
+    def forwarder_is_killed(self, point: str, skip: int) -> None:
+        """Kill a forwarder at a point of its work."""
+        self.world.interruption = Interruption(point, skip, _kill)
+        self._forward(self.processes[0])
+        self.world.interruption = None
+
+    @rule(
+        process=_PROCESSES,
+        point=st.sampled_from(_WORKER_POINTS),
+        skip=st.integers(0, 2),
+        long=st.booleans(),
+        run=runs,
+        steps=st.integers(1, 3),
+    )
+    def worker_is_paused(
+        self, process: int, point: str, skip: int, long: bool, run: LoggedRun, steps: int
+    ) -> None:
+        """Pause a worker past its lease; meanwhile another works, and a process writes."""
+
+        def meanwhile(_life: Life, operation: AnyOperation | None) -> None:
+            if operation is not None and point == "before send" and not may_be_late(operation):
+                return
+            pause = LEASE_SECONDS + 1
+            if long and point != "before send":
+                pause += WINDOW_SECONDS
+            other = self.processes[1 - process]
+            self.world.clock.advance(pause)
+            for _ in range(steps):
+                self._step(other)
+            self.log(1 - process, run, False, 0, 0, "stage")
+            for _ in range(steps):
+                self._step(other)
+
+        self.world.interruption = Interruption(point, skip, meanwhile)
+        self._step(self.processes[process])
+        self.world.interruption = None
+
+    # What must hold
+
+    @invariant()
+    def a_process_reads_what_it_wrote(self) -> None:
+        """Read the run that was written last, as its writer does."""
+        last, self.last = self.last, None
+        if last is None or self.world.journal_down:
+            return
+        process, run = last
+        if not process.reaches_journal:
+            return
+        try:
+            seen = process.runs.get_run(run.identifier)
+            history = process.runs.metric_history(run.identifier, "loss")
+        except TransientError:
+            return
+        if not seen.complete:
+            return
+        for key, register in run.tags.items():
+            own = {write.process for write in register.writes} == {process.name}
+            allowed = register.acceptable(self.world.refused)
+            touched = any(write.op_id in self.world.refused for write in register.writes)
+            if own and not touched:
+                assert seen.data.tags.get(key) in allowed, f"tag {key} of {run} reads {seen}"
+        for key, write in run.params.items():
+            if self._has_to_see(process, write):
+                assert seen.data.params.get(key) == write.value, f"param {key} of {run}: {seen}"
+        for point, write in run.points.items():
+            if self._has_to_see(process, write):
+                assert point in history, f"{point} of {run} is not in {history}"
+
+    def teardown(self) -> None:
+        """Mend everything but refusals, drain, look at the dead letters; then send them and compare."""
+        try:
+            self.world.mend()
+            for process in self.processes:
+                process.restart()
+            self._drain()
+            dead = self._dead()
+            unexplained = set(dead) - self.world.refused
+            assert not unexplained, f"dead letters that nobody refused: {unexplained}"
+            self._accept_all()
+            self._retry_dead()
+            self._drain()
+            assert not self._dead()
+            assert not self._waiting(), f"still waiting: {self._waiting()}"
+            problems = self.ledger.differences(self.world.primary.store, self.world.refused)
+            assert not problems, "\n".join(problems)
+        finally:
+            self.world.place.close()
+
+    # How it is done
+
+    def _write(
+        self, writer: SimulatedProcess, operation: AnyOperation, content: bytes | None = None
+    ) -> _Outcome:
+        opener = None if content is None else partial(io.BytesIO, content)
+        try:
+            result = writer.router.write(operation, opener)
+        except NotStoredError:
+            outcome = _Outcome("unknown")
+        except Killed:
+            writer.restart()
+            self.experiment_ids.pop(writer.name, None)
+            outcome = _Outcome("unknown")
+        except PermanentError:
+            if operation.kind not in self.rejected:
+                raise
+            outcome = _Outcome("refused")
+        else:
+            outcome = _Outcome("kept", result.identifier)
+        if outcome.state == "unknown" and operation.creates:
+            self.ledger.maybe.add(operation.op_id)
+        return outcome
+
+    def _note(
+        self,
+        register: Register,
+        writer: SimulatedProcess,
+        operation: AnyOperation,
+        value: object,
+        content: bytes | None = None,
+    ) -> _Outcome:
+        outcome = self._write(writer, operation, content)
+        if outcome.state != "refused":
+            register.writes.append(
+                Write(writer.name, operation.op_id, value, certain=outcome.certain)
+            )
+        return outcome
+
+    def _experiment(self, writer: SimulatedProcess) -> str | None:
+        if writer.name not in self.experiment_ids:
+            creation = CreateExperiment(op_id=self.world.op_id(), name=self.ledger.experiment)
+            outcome = self._write(writer, creation)
+            if not outcome.certain:
+                return None
+            self.ledger.experiments = True
+            self.experiment_ids[writer.name] = outcome.identifier
+        return self.experiment_ids[writer.name]
+
+    def _log(self, writer: SimulatedProcess, run: LoggedRun, batch: LogBatch) -> None:
+        outcome = self._write(writer, batch)
+        if outcome.state == "refused":
+            return
+        for key, value in batch.tags.items():
+            write = Write(writer.name, batch.op_id, value, certain=outcome.certain)
+            run.tags.setdefault(key, Register()).writes.append(write)
+        for key, value in batch.params.items():
+            run.params[key] = Write(writer.name, batch.op_id, value, certain=outcome.certain)
+        for point in batch.metrics:
+            run.points[point] = Write(writer.name, batch.op_id, None, certain=outcome.certain)
+        self.last = (writer, run)
+
+    def _log_file(self, writer: SimulatedProcess, run: LoggedRun, path: str) -> _Outcome:
+        owner = ArtifactOwner(kind="run", id=run.identifier)
+        operation, content = self._artifact(run.identifier, owner, path)
+        register = run.files.setdefault(path, Register())
+        return self._note(register, writer, operation, content, content)
+
+    def _artifact(self, run_id: str, owner: ArtifactOwner, path: str) -> tuple[LogArtifact, bytes]:
+        content = f"content {self.world.number()}".encode()
+        operation = LogArtifact(
+            op_id=self.world.op_id(),
+            run_id=run_id,
+            owner=owner,
+            path=path,
+            size=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+        return operation, content
+
+    def _register(
+        self,
+        writer: SimulatedProcess,
+        run: LoggedRun,
+        model: CreateLoggedModel | None,
+        source: str,
+        model_id: str | None,
+    ) -> Any:
+        registered = CreateRegisteredModel(op_id=self.world.op_id(), name=self.model_name)
+        if not self._write(writer, registered).certain:
+            return multiple()
+        creation = CreateModelVersion(
+            op_id=self.world.op_id(),
+            name=self.model_name,
+            source=source,
+            run_id=run.identifier,
+            model_id=model_id,
+        )
+        outcome = self._write(writer, creation)
+        if not outcome.certain:
+            return multiple()
+        version = LoggedVersion(creation, outcome.identifier, run, model)
+        self.ledger.versions.append(version)
+        return version
+
+    def _name_of(self, run: LoggedRun, *, other: bool) -> str:
+        """Give an id of the run: what its creation returned, or the primary's where it is known."""
+        provisional = run.creation.provisional_id
+        if not other or provisional != run.identifier:
+            return run.identifier
+        known = self.world.place.journal.journal_resolve((run.identifier,))
+        return known.get(run.identifier, run.identifier)
+
+    def _has_to_see(self, process: SimulatedProcess, write: Write) -> bool:
+        return (
+            write.process == process.name
+            and write.certain
+            and write.op_id not in self.world.refused
+        )
+
+    def _step(self, process: SimulatedProcess) -> bool:
+        """Let a worker do one step; whether it found anything to do."""
+        try:
+            step = process.worker.run_once()
+        except Killed:
+            process.renew_worker()
+            return True
+        except JournalUnavailableError:
+            return False
+        return step.kind == "progress"
+
+    def _forward(self, process: SimulatedProcess) -> None:
+        try:
+            process.forward()
+        except Killed:
+            process.renew_worker()
+        except JournalUnavailableError:
+            return
+
+    def _drain(self) -> None:
+        """Deliver until nothing is left, or nothing goes on however much time passes."""
+        idle = 0
+        while self._waiting() and idle < _DRAIN_ROUNDS:
+            for process in self.processes:
+                self._forward(process)
+            moved = [self._step(process) for process in self.processes]
+            if any(moved):
+                idle = 0
+            else:
+                idle += 1
+                self.world.clock.advance(WINDOW_SECONDS / 4)
+
+    def _places(self) -> list[Any]:
+        return [self.world.place.journal, self.processes[0].spool]
+
+    def _waiting(self) -> list[str]:
+        query = EntryQuery(destination=self.world.destination)
+        return [
+            f"{entry.kind} {entry.op_id} of {entry.stream}: {entry.waiting_for} {entry.error}"
+            for place in self._places()
+            for entry in place.journal_read(query)
+        ]
+
+    def _dead(self) -> tuple[str, ...]:
+        query = EntryQuery(destination=self.world.destination, states=("dead",))
+        return tuple(entry.op_id for entry in self.world.place.journal.journal_read(query))
+
+    def _accept_all(self) -> None:
+        for kind in self.rejected:
+            self.world.primary.accept(kind)
+        self.rejected.clear()
+
+    def _retry_dead(self) -> None:
+        self.world.place.journal.journal_retry(self._dead())
+
+
+def _kill(life: Life, _operation: AnyOperation | None) -> None:
+    life.ended = True
+    raise Killed
