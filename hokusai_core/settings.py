@@ -85,8 +85,11 @@ class Settings(BaseSettings):
     """Streams that `hokusai sync` has in flight at once."""
     exit_timeout: float = Field(default=3.0, ge=0)
     """Longest time that the end of the process waits to deliver what is left."""
+    max_attempts: int = Field(default=10, ge=1)
+    """Attempts after which an operation becomes a dead letter that the server fails on each time,
+    while it carries out others of the kind."""
     retention_seconds: float = Field(default=7 * 24 * 3600.0, ge=0)
-    """How long delivered entries stay in the journal."""
+    """How long settled entries stay in the journal."""
     max_queued_artifact_bytes: int = Field(default=4 * 1024**3, ge=0)
     """Largest artifact that may wait in the journal's database."""
 

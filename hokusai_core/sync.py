@@ -25,28 +25,25 @@ from hokusai_core.clock import Clock, Deadline
 from hokusai_core.entities import Receipt
 from hokusai_core.errors import (
     AuthenticationError,
-    BackendError,
-    ConflictError,
     CredentialsRejectedError,
     JournalUnavailableError,
     LeaseLostError,
     PermanentError,
     PermissionDeniedError,
+    RejectedError,
     TransientError,
 )
 from hokusai_core.hookspecs import Journal, OpenContent
-from hokusai_core.identifiers import IdKind, creation_of, rename_ids
+from hokusai_core.identifiers import rename_ids
 from hokusai_core.journal import Claim, ClaimRequest, QueuedOperation, Release, Settlement
 from hokusai_core.operations import (
     AliasOperation,
     AnyOperation,
-    CreateLoggedModel,
-    CreateModelVersion,
-    CreateRun,
     LogArtifact,
     LogBatch,
-    SetAlias,
 )
+from hokusai_core.poison import PoisonGuard
+from hokusai_core.primary_lookups import PrimaryLookups, UnknownIdError
 from hokusai_core.retry import full_jitter
 from hokusai_core.router import Circuits
 from hokusai_core.settings import Settings
@@ -58,6 +55,8 @@ logger = logging.getLogger(__name__)
 _BACKOFF_BASE_SECONDS = 1.0
 _BACKOFF_CAP_SECONDS = 60.0
 _REFERENCE_SECONDS = 5.0
+_SINGLE_AFTER_ATTEMPTS = 3
+"""Failed attempts after which an operation is sent alone, so that it holds back no other."""
 
 
 @dataclass
@@ -115,6 +114,8 @@ class SyncWorker:
         settings: Budgets.
         name: Names the worker in listings.
         clock: Time; goes on while the machine is suspended.
+        poison: What the workers of this process know of operations that always fail; not given,
+            the worker has its own.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class SyncWorker:
         settings: Settings,
         name: str,
         clock: Clock,
+        poison: PoisonGuard | None = None,
     ) -> None:
         self._journal = journal
         self._primary = primary
@@ -133,7 +135,8 @@ class SyncWorker:
         self._name = name
         self._clock = clock
         self._random = random.Random()
-        self._ids: dict[str, str] = {}
+        self._poison = poison or PoisonGuard(settings.max_attempts)
+        self._lookups = PrimaryLookups(journal, primary, settings.read_timeout, clock)
 
     def run_once(self) -> Step:
         """Claim the stream that is due first, and deliver what it allows.
@@ -209,8 +212,12 @@ class SyncWorker:
             for entry in progress.left:
                 if not isinstance(entry.operation, LogBatch):
                     break
+                if entry.attempts >= _SINGLE_AFTER_ATTEMPTS and batches:
+                    break
                 batches.append(entry.operation)
                 members[entry.op_id] = entry
+                if entry.attempts >= _SINGLE_AFTER_ATTEMPTS:
+                    break
             if batches:
                 for joined in coalesce(batches):
                     yield _Parcel(
@@ -223,7 +230,11 @@ class SyncWorker:
 
     def _carry(self, parcel: _Parcel, progress: _Progress) -> None:
         """Send one parcel and settle it."""
-        operation = self._resolved(parcel.operation)
+        try:
+            operation = self._lookups.resolved(parcel.operation)
+        except UnknownIdError as unknown:
+            waiting_for = f"id/{unknown.identifier}"
+            raise _Held(Release(retry_in=_REFERENCE_SECONDS, waiting_for=waiting_for)) from unknown
         content = self._content(parcel.members[0], operation, progress)
         if content is not None:
             operation, open_content = content
@@ -238,7 +249,7 @@ class SyncWorker:
                 self._bury(parcel.members[0], refusal, progress)
             return
         if operation.provisional_id and receipt.primary_id:
-            self._ids[operation.provisional_id] = receipt.primary_id
+            self._lookups.learn(operation.provisional_id, receipt.primary_id)
         self._settle(
             progress,
             [
@@ -302,7 +313,7 @@ class SyncWorker:
         deadline = Deadline(seconds, self._clock)
         try:
             if members[0].maybe_applied and type(operation).searchable:
-                receipt = self._adopt(operation, deadline)
+                receipt = self._lookups.earlier_attempt(operation, deadline)
                 if receipt is None:
                     self._keep_lease(progress)
                     receipt = self._primary.write(
@@ -310,7 +321,7 @@ class SyncWorker:
                     )
             else:
                 if isinstance(operation, AliasOperation):
-                    self._refuse_moved_alias(operation, deadline)
+                    self._lookups.refuse_moved_alias(operation, deadline)
                 receipt = self._primary.write(operation, deadline, open_content)
         except AuthenticationError as refusal:
             # A token that expired, or a proxy that heals in steps: a pause, never a dead letter.
@@ -326,12 +337,31 @@ class SyncWorker:
             raise
         except TransientError as failure:
             circuit.failed(permit)
+            self._refuse_poison(failure, members)
             raise _Held(self._after_failure(failure, members, circuit)) from failure
         except BaseException:
             circuit.abandoned(permit)
             raise
         circuit.succeeded(permit)
+        self._poison.succeeded(members[0].kind)
         return receipt
+
+    def _refuse_poison(self, failure: TransientError, members: Sequence[QueuedOperation]) -> None:
+        """Give an operation up that the server fails on each time, while others of its kind succeed.
+
+        Raises:
+            RejectedError: In the place of the failure.
+        """
+        entry = members[0]
+        if len(members) > 1 or not failure.maybe_applied:
+            return
+        self._poison.failed(entry.op_id, entry.kind)
+        attempts = entry.attempts + 1
+        if self._poison.is_poison(entry.op_id, entry.kind, attempts):
+            raise RejectedError(
+                f"The server failed in all {attempts} attempts of this operation, while others of "
+                f"its kind succeeded. The last time: {failure}"
+            ) from failure
 
     def _after_failure(
         self, failure: TransientError, members: Sequence[QueuedOperation], circuit: CircuitBreaker
@@ -354,75 +384,6 @@ class SyncWorker:
             untouched=() if still_marked else op_ids,
         )
 
-    def _adopt(self, operation: AnyOperation, deadline: Deadline) -> Receipt | None:
-        """Look whether an earlier attempt made it; the earliest one is adopted."""
-        if isinstance(operation, CreateRun):
-            runs = self._primary.tracking.tracking_find_runs(operation, deadline)
-            found = [run.info.run_id for run in runs]
-        elif isinstance(operation, CreateModelVersion):
-            versions = self._primary.registry.registry_find_versions(operation, deadline)
-            found = [version.version for version in versions]
-        elif isinstance(operation, CreateLoggedModel):
-            models = self._primary.tracking.tracking_find_logged_models(operation, deadline)
-            found = [model.model_id for model in models]
-        else:
-            found = []
-        return Receipt(primary_id=found[0], created=False) if found else None
-
-    def _refuse_moved_alias(self, operation: AliasOperation, deadline: Deadline) -> None:
-        """Leave an alias alone that somebody else decided about while the operation waited.
-
-        Raises:
-            ConflictError: It points neither where it did when last seen, nor where it shall.
-        """
-        if operation.force:
-            return
-        registry = self._primary.registry
-        model = registry.registry_get_registered_model(operation.name, deadline)
-        current = model.aliases.get(operation.alias, "")
-        wanted = operation.version if isinstance(operation, SetAlias) else ""
-        if current in ("", wanted, operation.expected):
-            return
-        seen = (
-            "nothing was known of it"
-            if operation.expected is None
-            else (f"it pointed to {operation.expected or 'nothing'}")
-        )
-        raise ConflictError(
-            f"Alias {operation.alias!r} of {operation.name!r} points to version {current}; when the "
-            f"move to {wanted or 'nothing'} was queued, {seen}. Move it again if that still holds."
-        )
-
-    def _resolved(self, operation: AnyOperation) -> AnyOperation:
-        """Put primary ids in the place of provisional ones; what is not known is waited for."""
-        references = operation.references
-        unknown = tuple(name for name in references if name not in self._ids)
-        if unknown:
-            self._ids.update(self._journal.journal_resolve(unknown))
-        for name in unknown:
-            if name not in self._ids:
-                self._ids[name] = self._search(name)
-        return operation.renamed(self._ids) if references else operation
-
-    def _search(self, identifier: str) -> str:
-        """Find what was created through another journal, by its tag on the primary."""
-        creation = creation_of(identifier)
-        found: tuple[str, ...] = ()
-        if creation:
-            kind, op_id = creation
-            deadline = Deadline(self._settings.read_timeout, self._clock)
-            try:
-                found = (
-                    self._primary.registry.registry_find_by_op_id(op_id, deadline)
-                    if kind is IdKind.VERSION
-                    else self._primary.tracking.tracking_find_by_op_id(op_id, deadline)
-                )
-            except BackendError as failure:
-                logger.debug("The search for %s failed: %s", identifier, failure)
-        if not found:
-            raise _Held(Release(retry_in=_REFERENCE_SECONDS, waiting_for=f"id/{identifier}"))
-        return found[0]
-
     def _content(
         self, entry: QueuedOperation, operation: AnyOperation, progress: _Progress
     ) -> tuple[LogArtifact, OpenContent] | None:
@@ -437,7 +398,7 @@ class SyncWorker:
         if not operation.rewrites_ids:
             return operation, stored
         with stored() as stream:
-            text = rename_ids(stream.read().decode(), self._ids).encode()
+            text = rename_ids(stream.read().decode(), self._lookups.ids).encode()
         changes = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
         return operation.model_copy(update=changes), lambda: io.BytesIO(text)
 

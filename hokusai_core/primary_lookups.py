@@ -1,0 +1,131 @@
+"""What a worker asks the primary, and the journal's id map, before it sends an operation."""
+
+import logging
+
+from hokusai_core.backends import OpenBackend
+from hokusai_core.clock import Clock, Deadline
+from hokusai_core.entities import Receipt
+from hokusai_core.errors import BackendError, ConflictError
+from hokusai_core.hookspecs import Journal
+from hokusai_core.identifiers import IdKind, creation_of
+from hokusai_core.operations import (
+    AliasOperation,
+    AnyOperation,
+    CreateLoggedModel,
+    CreateModelVersion,
+    CreateRun,
+    SetAlias,
+)
+
+logger = logging.getLogger(__name__)
+
+_REMEMBERED_IDS = 10_000
+
+
+class UnknownIdError(Exception):
+    """A provisional id that neither the journal nor the primary knows; ``identifier`` is it."""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(identifier)
+        self.identifier = identifier
+
+
+class PrimaryLookups:
+    """Looks things up for a worker.
+
+    Args:
+        journal: Whose id map is the truth.
+        primary: Where operations go.
+        read_timeout: Seconds that the search for one id may take.
+        clock: Time.
+    """
+
+    def __init__(
+        self, journal: Journal, primary: OpenBackend, read_timeout: float, clock: Clock
+    ) -> None:
+        self._journal = journal
+        self._primary = primary
+        self._read_timeout = read_timeout
+        self._clock = clock
+        self.ids: dict[str, str] = {}
+        """Primary ids by provisional ids, as far as this worker met them."""
+
+    def learn(self, provisional: str, primary: str) -> None:
+        """Remember what a creation gave."""
+        if len(self.ids) >= _REMEMBERED_IDS:
+            self.ids.clear()
+        self.ids[provisional] = primary
+
+    def resolved(self, operation: AnyOperation) -> AnyOperation:
+        """Put primary ids in the place of provisional ones.
+
+        Raises:
+            UnknownIdError: One of them is not known yet.
+        """
+        references = operation.references
+        unknown = tuple(name for name in references if name not in self.ids)
+        if unknown:
+            for provisional, primary in self._journal.journal_resolve(unknown).items():
+                self.learn(provisional, primary)
+        for name in references:
+            if name not in self.ids:
+                self.learn(name, self._search(name))
+        return operation.renamed(self.ids) if references else operation
+
+    def earlier_attempt(self, operation: AnyOperation, deadline: Deadline) -> Receipt | None:
+        """Look whether an earlier attempt of a creation made it; the earliest one is adopted."""
+        if isinstance(operation, CreateRun):
+            runs = self._primary.tracking.tracking_find_runs(operation, deadline)
+            found = [run.info.run_id for run in runs]
+        elif isinstance(operation, CreateModelVersion):
+            versions = self._primary.registry.registry_find_versions(operation, deadline)
+            found = [version.version for version in versions]
+        elif isinstance(operation, CreateLoggedModel):
+            models = self._primary.tracking.tracking_find_logged_models(operation, deadline)
+            found = [model.model_id for model in models]
+        else:
+            found = []
+        return Receipt(primary_id=found[0], created=False) if found else None
+
+    def refuse_moved_alias(self, operation: AliasOperation, deadline: Deadline) -> None:
+        """Leave an alias alone that somebody else decided about while the operation waited.
+
+        Raises:
+            ConflictError: It points neither where it did when last seen, nor where it shall.
+        """
+        if operation.force:
+            return
+        registry = self._primary.registry
+        model = registry.registry_get_registered_model(operation.name, deadline)
+        current = model.aliases.get(operation.alias, "")
+        wanted = operation.version if isinstance(operation, SetAlias) else ""
+        if current in ("", wanted, operation.expected):
+            return
+        seen = (
+            "nothing was known of it"
+            if operation.expected is None
+            else f"it pointed to {operation.expected or 'nothing'}"
+        )
+        raise ConflictError(
+            f"Alias {operation.alias!r} of {operation.name!r} points to version {current}; when the "
+            f"move to {wanted or 'nothing'} was queued, {seen}. Move it again if that still holds."
+        )
+
+    def _search(self, identifier: str) -> str:
+        """Find what was created through another journal, by its tag on the primary."""
+        creation = creation_of(identifier)
+        found: tuple[str, ...] = ()
+        if creation:
+            kind, op_id = creation
+            deadline = Deadline(self._read_timeout, self._clock)
+            try:
+                found = (
+                    self._primary.registry.registry_find_by_op_id(op_id, deadline)
+                    if kind is IdKind.VERSION
+                    else self._primary.tracking.tracking_find_by_op_id(op_id, deadline)
+                )
+            except BackendError as failure:
+                logger.debug("The search for %s failed: %s", identifier, failure)
+        if not found:
+            raise UnknownIdError(identifier)
+        return found[0]
