@@ -116,7 +116,7 @@ _MARK = (
         marked_by=bindparam("new_fence"),
         unmarked_not_before=operations.c.not_before,
         not_before=case(
-            (operations.c.searchable == true(), bindparam("window_end", type_=Double)),
+            (operations.c.late_effects_matter == true(), bindparam("window_end", type_=Double)),
             else_=operations.c.not_before,
         ),
     )

@@ -1,12 +1,12 @@
-"""What a person decides: let dead letters wait again, discard, and what goes with time."""
+"""What a person decides: let dead letters wait again, or discard."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, delete, select, tuple_, update
+from sqlalchemy import Connection, select, tuple_, update
 
-from hokusai_backend_sql.journal_schema import operations, pruned_operations, streams
-from hokusai_backend_sql.schema import AnyRow, database_now, insert_into
+from hokusai_backend_sql.journal_schema import operations, streams
+from hokusai_backend_sql.schema import AnyRow, database_now
 from hokusai_backend_sql.settling import forget_keys
 from hokusai_backend_sql.stream_rows import (
     StreamKey,
@@ -16,15 +16,6 @@ from hokusai_backend_sql.stream_rows import (
     streams_held_by,
     wake,
 )
-from hokusai_core.operations import OPERATION_KINDS
-
-_PRUNED_AT_ONCE = 1000
-
-_TRACKING_KINDS = [
-    kind.model_fields["kind"].default
-    for kind in OPERATION_KINDS
-    if kind.specification == "tracking"
-]
 
 
 def retry(connection: Connection, op_ids: Sequence[str]) -> int:
@@ -35,7 +26,7 @@ def retry(connection: Connection, op_ids: Sequence[str]) -> int:
     connection.execute(
         update(operations)
         .where(operations.c.sequence.in_([row.sequence for row in rows]))
-        .values(state="waiting", settled_at=None)
+        .values(state="waiting", settled_at=None, retried_at=database_now())
     )
     counts = Counter(_keys(rows))
     add_counts(connection, {key: (count, -count) for key, count in counts.items()})
@@ -66,35 +57,6 @@ def discard(connection: Connection, op_ids: Sequence[str]) -> int:
         connection, {key: (-waiting[key], -dead[key]) for key in waiting.keys() | dead.keys()}
     )
     wake(connection, held)
-    return len(rows)
-
-
-def prune(connection: Connection, retention_seconds: float) -> int:
-    """Delete some delivered tracking entries that are old, but not their ids.
-
-    Returns how many went; the caller goes on until none do.
-    """
-    now = select(database_now()).scalar_subquery()
-    rows = connection.execute(
-        select(operations.c.sequence, operations.c.op_id)
-        .where(
-            operations.c.state == "delivered",
-            operations.c.settled_at <= now - retention_seconds,
-            operations.c.kind.in_(_TRACKING_KINDS),
-        )
-        .order_by(operations.c.settled_at)
-        .limit(_PRUNED_AT_ONCE)
-        .with_for_update(skip_locked=True)
-    ).all()
-    if not rows:
-        return 0
-    connection.execute(
-        insert_into(connection, pruned_operations).on_conflict_do_nothing(),
-        [{"op_id": row.op_id} for row in rows],
-    )
-    connection.execute(
-        delete(operations).where(operations.c.sequence.in_([row.sequence for row in rows]))
-    )
     return len(rows)
 
 

@@ -277,7 +277,7 @@ def _row(operation: Operation, destination: str) -> dict[str, Any]:
         "stream": operation.stream,
         "destination": destination,
         "payload": dump_operation(operation),
-        "searchable": type(operation).searchable,
+        "late_effects_matter": operation.late_effects_matter,
     }
 
 

@@ -7,7 +7,9 @@ from hokusai_core.journal import QueuedOperation
 from hokusai_core.operations import AnyOperation, load_operation
 
 
-def queued_operation(row: AnyRow, waiting_for: str = "") -> QueuedOperation:
+def queued_operation(
+    row: AnyRow, waiting_for: str = "", next_attempt_at: float | None = None
+) -> QueuedOperation:
     """Give a row as a value; the operation is None where this release does not know its kind."""
     return QueuedOperation(
         sequence=row.sequence,
@@ -22,6 +24,8 @@ def queued_operation(row: AnyRow, waiting_for: str = "") -> QueuedOperation:
         maybe_applied=row.maybe_applied or row.marked_by > 0,
         appended_at=row.appended_at,
         settled_at=row.settled_at,
+        retried_at=row.retried_at,
+        next_attempt_at=next_attempt_at,
         error=row.error,
         waiting_for=waiting_for,
     )

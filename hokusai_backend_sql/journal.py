@@ -4,7 +4,15 @@ from typing import BinaryIO
 
 from sqlalchemy import select
 
-from hokusai_backend_sql import claims, dead_letters, id_mapping, listings, settling
+from hokusai_backend_sql import (
+    claims,
+    dead_letters,
+    id_mapping,
+    listings,
+    moving,
+    retention,
+    settling,
+)
 from hokusai_backend_sql.content import digest_of, open_content
 from hokusai_backend_sql.engine import Database
 from hokusai_backend_sql.entries import append, note
@@ -142,14 +150,14 @@ class SqlJournal:
 
     @hookimpl
     def journal_prune(self, retention_seconds: float) -> int:
-        """Delete delivered tracking entries older than this."""
-        pruned = 0
-        while True:
-            with self._database.begin() as connection:
-                count = dead_letters.prune(connection, retention_seconds)
-            if count == 0:
-                return pruned
-            pruned += count
+        """Delete some settled tracking entries older than this."""
+        return retention.prune(self._database, retention_seconds)
+
+    @hookimpl
+    def journal_move(self, source: str, target: str) -> int:
+        """Give all of one destination to another."""
+        with self._database.begin(synced=True) as connection:
+            return moving.move(connection, source, target)
 
     @hookimpl
     def journal_upgrade(self) -> str:

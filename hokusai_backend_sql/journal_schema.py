@@ -37,7 +37,7 @@ operations = Table(
     Column("destination", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("payload", Text, nullable=False),
-    Column("searchable", Boolean, nullable=False),
+    Column("late_effects_matter", Boolean, nullable=False),
     Column("primary_id", Text, nullable=False, default=""),
     Column("content_sha256", String(64)),
     Column("attempts", Integer, nullable=False, server_default="0"),
@@ -51,6 +51,8 @@ operations = Table(
     Column("appended_at", Double, nullable=False),
     Column("settled_at", Double),
     Column("error", Text, nullable=False, default=""),
+    # When a person let it wait again after it was dead.
+    Column("retried_at", Double),
     sqlite_autoincrement=True,
 )
 
@@ -64,8 +66,8 @@ Index(
     sqlite_where=_waiting,
 )
 Index(
-    "operations_oldest_index",
-    operations.c.appended_at,
+    "operations_first_waiting_index",
+    operations.c.sequence,
     postgresql_where=_waiting,
     sqlite_where=_waiting,
 )
@@ -76,12 +78,12 @@ Index(
     postgresql_where=_dead,
     sqlite_where=_dead,
 )
-_delivered = operations.c.state == "delivered"
+_settled = operations.c.settled_at.is_not(None)
 Index(
-    "operations_delivered_index",
+    "operations_settled_index",
     operations.c.settled_at,
-    postgresql_where=_delivered,
-    sqlite_where=_delivered,
+    postgresql_where=_settled,
+    sqlite_where=_settled,
 )
 Index("operations_stream_index", operations.c.stream, operations.c.sequence)
 Index("operations_kind_index", operations.c.kind, operations.c.sequence)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, func, or_, select, true
 
 from hokusai_backend_sql.entry_rows import queued_operation
-from hokusai_backend_sql.journal_schema import operations, streams
-from hokusai_backend_sql.schema import database_now
+from hokusai_backend_sql.journal_schema import operation_waits, operations, streams
+from hokusai_backend_sql.schema import AnyRow, database_now
 from hokusai_core.journal import Backlog, EntryQuery, QueuedOperation, StreamBacklog
 
 _LISTED_STREAMS = 100
@@ -15,7 +15,7 @@ _LISTED_STREAMS = 100
 def read(connection: Connection, query: EntryQuery) -> tuple[QueuedOperation, ...]:
     """Read the entries that a query selects, in the order of their sequence."""
     statement = (
-        select(operations, streams.c.waiting_for)
+        select(operations, streams.c.waiting_for, streams.c.ready_at)
         .outerjoin(
             streams,
             and_(
@@ -39,10 +39,21 @@ def read(connection: Connection, query: EntryQuery) -> tuple[QueuedOperation, ..
     if query.states:
         # Spelled out one by one, so that the partial indexes are found.
         statement = statement.where(or_(*(operations.c.state == state for state in query.states)))
-    return tuple(
-        queued_operation(row, (row.waiting_for or "") if row.state == "waiting" else "")
-        for row in connection.execute(statement)
-    )
+    if query.requires:
+        statement = statement.where(
+            operations.c.sequence.in_(
+                select(operation_waits.c.sequence).where(
+                    operation_waits.c.key.in_(query.requires), operation_waits.c.hard == true()
+                )
+            )
+        )
+    return tuple(_listed_entry(row) for row in connection.execute(statement))
+
+
+def _listed_entry(row: AnyRow) -> QueuedOperation:
+    if row.state != "waiting" or row.ready_at is None:
+        return queued_operation(row)
+    return queued_operation(row, row.waiting_for, max(row.ready_at, row.not_before))
 
 
 def unsettled(connection: Connection, names: Sequence[str]) -> int:
@@ -70,7 +81,10 @@ def backlog(connection: Connection, destination: str) -> Backlog:
         if row.waiting:
             by_destination[row.destination] = int(row.waiting)
     oldest_at = connection.scalar(
-        select(func.min(operations.c.appended_at)).where(operations.c.state == "waiting")
+        select(operations.c.appended_at)
+        .where(operations.c.state == "waiting")
+        .order_by(operations.c.sequence)
+        .limit(1)
     )
     return Backlog(
         waiting=sum(by_destination.values()),

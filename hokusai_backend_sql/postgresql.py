@@ -1,12 +1,14 @@
 """PostgreSQL connections that never keep a caller waiting: every wait has an end."""
 
+import math
 import select
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import psycopg
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DisconnectionError
 
@@ -50,6 +52,23 @@ class BoundedConnection(psycopg.Connection[Any]):
         except StopIteration as end:
             result: T = end.value
             return result
+
+
+@contextmanager
+def without_time_limit(connection: Connection) -> Iterator[None]:
+    """Let the statements of this transaction take as long as they need.
+
+    For what a person asked for, and that touches every row.
+    """
+    bounded = cast("BoundedConnection", connection.connection.dbapi_connection)
+    before = bounded.answer_timeout
+    bounded.answer_timeout = math.inf
+    try:
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+        yield
+    finally:
+        bounded.answer_timeout = before
 
 
 def create_postgresql_engine(url: URL, *, timeout: float) -> Engine:

@@ -51,7 +51,7 @@ _TO_SETTLE = select(
     operations.c.sequence,
     operations.c.op_id,
     operations.c.kind,
-    operations.c.searchable,
+    operations.c.late_effects_matter,
     operations.c.state,
     operations.c.content_sha256,
 ).where(*_OF_CLAIM, operations.c.op_id.in_(bindparam("op_ids", expanding=True)))
@@ -103,7 +103,7 @@ _PUT_OFF = (
     .where(
         *_WAITING,
         operations.c.marked_by == bindparam("its_fence"),
-        operations.c.searchable == true(),
+        operations.c.late_effects_matter == true(),
     )
     .values(not_before=bindparam("window_end"))
 )
@@ -115,10 +115,10 @@ _FORGET_WAITS = delete(operation_waits).where(
     operation_waits.c.sequence.in_(bindparam("sequences", expanding=True))
 )
 
-_DELIVER = (
+_FINISH = (
     update(operations)
     .where(operations.c.sequence.in_(bindparam("sequences", expanding=True)))
-    .values(state="delivered", settled_at=database_now(), error="", content_sha256=None)
+    .values(state=bindparam("end"), settled_at=database_now(), error="", content_sha256=None)
 )
 
 
@@ -129,7 +129,7 @@ def renew(connection: Connection, claim: Claim) -> None:
     ).one_or_none()
     if row is None:
         raise lease_lost(claim)
-    if _has_searchable(claim):
+    if _has_late_effects(claim):
         _put_off_marked(connection, claim, row.lease_until + row.late_effect_seconds)
 
 
@@ -144,8 +144,10 @@ def settle(connection: Connection, claim: Claim, settlements: Sequence[Settlemen
     waiting = [row for row in rows if row.state == "waiting"]
     delivered = [row for row in waiting if by_op_id[row.op_id].outcome == "delivered"]
     dead = [row for row in waiting if by_op_id[row.op_id].outcome == "dead"]
+    superseded = [row for row in waiting if by_op_id[row.op_id].outcome == "superseded"]
     _deliver(connection, delivered, by_op_id)
-    _bury(connection, dead, by_op_id, stream)
+    _supersede(connection, superseded)
+    _bury(connection, dead, by_op_id)
     # What a person discarded meanwhile, and the primary has all the same, keeps its mapping.
     id_mapping.remember(
         connection,
@@ -162,7 +164,7 @@ def settle(connection: Connection, claim: Claim, settlements: Sequence[Settlemen
         _COUNT_SETTLED,
         _names(claim) | {"settled": len(waiting), "newly_dead": len(dead), "end": lease_until},
     )
-    if _has_searchable(claim):
+    if _has_late_effects(claim):
         _put_off_marked(connection, claim, lease_until + stream.late_effect_seconds)
     wake(connection, held)
     return len(waiting)
@@ -181,7 +183,7 @@ def release(connection: Connection, claim: Claim, given_back: Release) -> None:
             _COUNT_ATTEMPT,
             names | {"op_ids": given_back.attempted, "reason": given_back.error},
         )
-    if _has_searchable(claim):
+    if _has_late_effects(claim):
         _put_off_marked(connection, claim, stream.now + stream.late_effect_seconds)
     first = connection.scalar(_FIRST_WAITING, names)
     connection.execute(
@@ -224,7 +226,7 @@ def _deliver(
 ) -> None:
     plain = [row.sequence for row in rows if not by_op_id[row.op_id].primary_id]
     if plain:
-        connection.execute(_DELIVER, {"sequences": plain})
+        connection.execute(_FINISH, {"sequences": plain, "end": "delivered"})
     creations = [
         {"settled": row.sequence, "given_id": by_op_id[row.op_id].primary_id}
         for row in rows
@@ -235,6 +237,13 @@ def _deliver(
     forget_keys(connection, rows)
 
 
+def _supersede(connection: Connection, rows: Sequence[AnyRow]) -> None:
+    if rows:
+        sequences = [row.sequence for row in rows]
+        connection.execute(_FINISH, {"sequences": sequences, "end": "superseded"})
+        forget_keys(connection, rows)
+
+
 _BURY = (
     update(operations)
     .where(operations.c.sequence == bindparam("settled"))
@@ -243,28 +252,22 @@ _BURY = (
         settled_at=database_now(),
         attempts=operations.c.attempts + 1,
         error=bindparam("reason"),
-        not_before=bindparam("earliest"),
+        not_before=0.0,
+        unmarked_not_before=0.0,
     )
 )
+"""The primary's refusal is an answer, so that no late effect has to be waited for at a retry."""
 
 
 def _bury(
     connection: Connection,
     rows: Sequence[AnyRow],
     by_op_id: dict[str, Settlement],
-    stream: AnyRow,
 ) -> None:
     if rows:
         connection.execute(
             _BURY,
-            [
-                {
-                    "settled": row.sequence,
-                    "reason": by_op_id[row.op_id].error,
-                    "earliest": stream.now + stream.late_effect_seconds * row.searchable,
-                }
-                for row in rows
-            ],
+            [{"settled": row.sequence, "reason": by_op_id[row.op_id].error} for row in rows],
         )
 
 
@@ -275,9 +278,9 @@ def _put_off_marked(connection: Connection, claim: Claim, not_before: float) -> 
     )
 
 
-def _has_searchable(claim: Claim) -> bool:
+def _has_late_effects(claim: Claim) -> bool:
     return any(
-        queued.operation is not None and type(queued.operation).searchable
+        queued.operation is not None and queued.operation.late_effects_matter
         for queued in claim.operations
     )
 

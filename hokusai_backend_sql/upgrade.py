@@ -18,6 +18,7 @@ from sqlalchemy.schema import CreateSchema
 from hokusai_backend_sql.schema import SCHEMA_NAME, SCHEMA_REVISION
 from hokusai_backend_sql.sqlite_file import WRITES, use_write_ahead_log
 from hokusai_backend_sql.tables import metadata
+from hokusai_backend_sql.time_limits import without_time_limit
 
 VERSION_TABLES = {"postgresql": "alembic_version", "sqlite": "hokusai_alembic_version"}
 """Where alembic keeps the revision: in our schema, or beside other software's in one file."""
@@ -114,10 +115,7 @@ def _migrate(connection: Connection) -> None:
 
     from hokusai_backend_sql.migrations.configuration import configuration
 
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SET LOCAL lock_timeout = 0"))
-    with _ALEMBIC:
+    with _ALEMBIC, without_time_limit(connection):
         command.upgrade(configuration(connection), "head")
 
 

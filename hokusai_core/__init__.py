@@ -23,6 +23,8 @@ from hokusai_core.errors import (
     HokusaiError,
     HokusaiException,
     InvalidInputError,
+    JournalBusyError,
+    JournalUnavailableError,
     ModelNotFoundError,
     NotDeliveredError,
     NotFoundError,
@@ -31,12 +33,14 @@ from hokusai_core.errors import (
     PermissionDeniedError,
     RegistryException,
     RejectedError,
+    StillNeededError,
     TransientError,
     UnavailableError,
     UnsupportedFilterError,
 )
 from hokusai_core.experiments import ExperimentManager
 from hokusai_core.logged_models import LoggedModelInfo
+from hokusai_core.queue import QueueDetails, QueueEntry, SyncQueue
 from hokusai_core.registry import ModelRegistry
 from hokusai_core.registry_entry import ModelRegistryEntry
 from hokusai_core.resolution import ExperimentConfig
@@ -61,6 +65,8 @@ __all__ = [
     "HokusaiError",
     "HokusaiException",
     "InvalidInputError",
+    "JournalBusyError",
+    "JournalUnavailableError",
     "LoggedModelInfo",
     "Metric",
     "ModelNotFoundError",
@@ -72,6 +78,8 @@ __all__ = [
     "NotStoredError",
     "PermanentError",
     "PermissionDeniedError",
+    "QueueDetails",
+    "QueueEntry",
     "RegisteredModel",
     "RegistryException",
     "RejectedError",
@@ -81,6 +89,8 @@ __all__ = [
     "RunInfo",
     "Settings",
     "Status",
+    "StillNeededError",
+    "SyncQueue",
     "TransientError",
     "UnavailableError",
     "UnsupportedFilterError",

@@ -47,6 +47,7 @@ class Drain:
         worker: Makes a worker; each thread has its own.
         forwarder: Moves the spool into the journal first; None where there is no spool.
         threads: How many streams are in flight at once.
+        prune: Called at the end of each run; deletes old entries now and then.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class Drain:
         worker: Callable[[], SyncWorker],
         forwarder: Forwarder | None,
         threads: int,
+        prune: Callable[[], int] = lambda: 0,
     ) -> None:
         self._journal = journal
         self._destination = destination
         self._worker = worker
         self._forwarder = forwarder
         self._threads = threads
+        self._prune = prune
 
     def run(
         self,
@@ -102,6 +105,7 @@ class Drain:
             if now + max(due_in, 0.0) > last_progress + wait_seconds:
                 break
             stop.wait(min(max(due_in, _POLL_SECONDS), _IDLE_SECONDS))
+        self._prune()
         return report
 
     def _note(self, report: DrainReport, backlog: Backlog) -> int:

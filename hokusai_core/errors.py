@@ -8,7 +8,8 @@
     │   ├── BackendNotInstalledError         the plugin is there, its extra is not
     │   └── BackendBrokenError               the plugin fails to import, or breaks the contract
     ├── InvalidInputError (ValueError)       the caller's value; nothing was written
-    │   └── UnsupportedFilterError           a filter outside the documented subset, in an outage
+    │   ├── UnsupportedFilterError           a filter outside the documented subset, in an outage
+    │   └── StillNeededError                 others depend on what should be discarded
     ├── BackendError                         a backend could not, or would not, do it
     │   ├── TransientError                   may work later: falls back, is queued, is tried again
     │   │   ├── UnavailableError             no usable answer came
@@ -26,6 +27,7 @@
     ├── RegistryException                    base of registry errors (the name existing code catches)
     ├── NotStoredError                       primary, journal and spool all failed: nothing was kept
     ├── JournalUnavailableError              the journal cannot be reached
+    ├── JournalBusyError                     workers hold what should be changed
     ├── LeaseLostError                       another worker holds the stream now
     ├── NotDeliveredError                    waiting ended before the record reached the primary
     └── DeadLetterError                      the primary refused a queued record for good
@@ -48,6 +50,7 @@ __all__ = [
     "HokusaiError",
     "HokusaiException",
     "InvalidInputError",
+    "JournalBusyError",
     "JournalUnavailableError",
     "LeaseLostError",
     "ModelNotFoundError",
@@ -59,6 +62,7 @@ __all__ = [
     "RateLimitedError",
     "RegistryException",
     "RejectedError",
+    "StillNeededError",
     "TransientError",
     "UnavailableError",
     "UnsupportedFilterError",
@@ -95,6 +99,20 @@ class InvalidInputError(HokusaiError, ValueError):
 
 class UnsupportedFilterError(InvalidInputError):
     """A search filter that only the primary understands, used while it is away."""
+
+
+class StillNeededError(InvalidInputError):
+    """Others depend on the operations that should be discarded; nothing was changed.
+
+    Args:
+        message: Which, and what to do.
+        op_ids: All operations that depend on them.
+
+    """
+
+    def __init__(self, message: str, op_ids: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.op_ids = op_ids
 
 
 class BackendError(HokusaiError):
@@ -205,6 +223,10 @@ class JournalUnavailableError(HokusaiError):
     def __init__(self, message: str, *, maybe_applied: bool = False) -> None:
         super().__init__(message)
         self.maybe_applied = maybe_applied
+
+
+class JournalBusyError(HokusaiError):
+    """Workers hold streams that should be changed as a whole; nothing was changed."""
 
 
 class LeaseLostError(HokusaiError):

@@ -402,7 +402,11 @@ class Journal:
 
     @hookspec
     def journal_retry(self, op_ids: tuple[str, ...]) -> int:
-        """Let dead letters wait again, in their old places; returns how many there were."""
+        """Let dead letters wait again, in their old places; returns how many there were.
+
+        They carry ``retried_at`` from now on, so that the worker looks whether a later operation
+        has superseded them.
+        """
         raise NotImplementedError
 
     @hookspec
@@ -412,10 +416,24 @@ class Journal:
 
     @hookspec
     def journal_prune(self, retention_seconds: float) -> int:
-        """Delete delivered tracking entries older than this.
+        """Delete tracking entries that were delivered, discarded or superseded so long ago.
 
         Their ``op_id`` and mappings stay for ever, as do registry entries, which look-ups in an
-        outage need. Returns how many entries went.
+        outage need, and entries of streams with a dead letter, whose retry looks at what came
+        later. Returns how many entries went: a bounded number, the oldest first, so that a caller
+        with more to delete calls again.
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def journal_move(self, source: str, target: str) -> int:
+        """Give all that is of one destination to another, in one transaction.
+
+        Entries in every state, with their keys and waits; streams; id mappings. Streams of the same
+        name become one, in the order of the sequence, with a fence above both. Returns how many
+        entries went, 0 where nothing is of the source: a repeat is harmless.
+
+        Raises JournalBusyError, changing nothing, while a worker holds one of these streams.
         """
         raise NotImplementedError
 

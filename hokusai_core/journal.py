@@ -6,11 +6,12 @@ from pydantic import Field
 
 from hokusai_core.operations import AnyOperation, Value
 
-EntryState = Literal["waiting", "delivered", "dead", "discarded"]
+EntryState = Literal["waiting", "delivered", "dead", "discarded", "superseded"]
 """``waiting`` for the primary; ``delivered`` (or forwarded); ``dead``: refused for good, the payload
-kept; ``discarded`` by a person."""
+kept; ``discarded`` by a person; ``superseded``: not sent, because what it would have set was decided
+by a later operation that is delivered."""
 
-Outcome = Literal["delivered", "dead"]
+Outcome = Literal["delivered", "dead", "superseded"]
 
 
 class Entry(Value):
@@ -32,7 +33,8 @@ class QueuedOperation(Value):
 
     ``operation`` is None where the payload's kind or schema version is not known to this release;
     it is then left alone. ``maybe_applied`` says that an earlier attempt may have reached the
-    primary.
+    primary. ``retried_at`` is when a person let a dead letter wait again. In listings,
+    ``next_attempt_at`` and ``waiting_for`` are those of its stream, while it waits.
     """
 
     sequence: int
@@ -47,6 +49,8 @@ class QueuedOperation(Value):
     maybe_applied: bool = False
     appended_at: float = 0.0
     settled_at: float | None = None
+    retried_at: float | None = None
+    next_attempt_at: float | None = None
     error: str = ""
     waiting_for: str = ""
 
@@ -115,8 +119,9 @@ class Release(Value):
 class EntryQuery(Value):
     """A selection of journal entries, joined by "and"; an empty tuple selects all.
 
-    ``streams``, ``kinds``, ``op_ids`` and ``states`` are matched exactly. ``after`` pages by
-    sequence number; ``limit`` bounds the answer.
+    ``streams``, ``kinds``, ``op_ids`` and ``states`` are matched exactly. ``requires`` are keys:
+    entries that need one of them, which an earlier entry provides. ``after`` pages by sequence
+    number; ``limit`` bounds the answer.
     """
 
     destination: str = ""
@@ -124,6 +129,7 @@ class EntryQuery(Value):
     kinds: tuple[str, ...] = ()
     op_ids: tuple[str, ...] = ()
     states: tuple[EntryState, ...] = ("waiting",)
+    requires: tuple[str, ...] = ()
     after: int = 0
     limit: int = 10_000
 

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from hokusai_core.errors import (
 )
 from hokusai_core.fallback import FallbackStore
 from hokusai_core.forwarding import Forwarder
+from hokusai_core.hookspecs import Journal
 from hokusai_core.ids import IdTranslator
 from hokusai_core.journal import QueuedOperation
 from hokusai_core.lazy import Lazy
@@ -31,6 +33,7 @@ from hokusai_core.plugins import BackendConfig, BackendPlugin, Role
 from hokusai_core.reading import KEPT, Sources
 from hokusai_core.registry_reads import RegistryReader
 from hokusai_core.resolution import BackendSelection
+from hokusai_core.retention import Pruner
 from hokusai_core.router import Circuits, Router
 from hokusai_core.run_reads import RunReader
 from hokusai_core.settings import Settings
@@ -95,7 +98,7 @@ class Runtime:
             step=self._drainer_step,
             forward=self._forward,
             waiting=self._waiting,
-            on_empty=self.reporter.over,
+            on_empty=self._drained,
         )
         self.router = Router(
             self.primary,
@@ -121,6 +124,7 @@ class Runtime:
         self.runs = RunReader(self.sources, self.snapshots)
         self.registry = RegistryReader(self.sources)
         self._worker: SyncWorker | None = None
+        self._pruner = Pruner(self._journals, settings.retention_seconds, clock)
         _register_process_hooks(self)
 
     @classmethod
@@ -205,6 +209,7 @@ class Runtime:
             lambda: self._new_worker("sync"),
             forwarder,
             self.settings.sync_threads,
+            prune=self._pruner.prune_if_due,
         )
 
     def waiting(self) -> int | None:
@@ -295,6 +300,17 @@ class Runtime:
     def _forward(self) -> int:
         forwarder = self._forwarder()
         return forwarder.forward() if forwarder else 0
+
+    def _drained(self) -> None:
+        self.reporter.over()
+        self._pruner.prune_if_due()
+
+    def _journals(self) -> Iterator[Journal]:
+        if self.fallback is None:
+            return
+        yield self.fallback.journal
+        if spool := self.fallback.spool:
+            yield spool
 
     def _new_worker(self, purpose: str) -> SyncWorker:
         if self.fallback is None:

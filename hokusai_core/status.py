@@ -115,7 +115,8 @@ class Status(Value):
         if self.dead:
             found.append(
                 f"{self.dead} dead letters: records that the primary refused for good. They are "
-                "kept in the journal with their payload, and are not tried again by themselves."
+                "kept in the journal, and are not tried again by themselves: see `hokusai queue "
+                "list`, then retry or discard them."
             )
         if stuck := [stream for stream in self.streams if stream.stuck]:
             found.append(

@@ -1,6 +1,7 @@
 """Run by alembic for each command; the connection comes from the caller."""
 
 from alembic import context
+from sqlalchemy import text
 
 from hokusai_backend_sql.schema import SCHEMA_NAME
 from hokusai_backend_sql.tables import metadata
@@ -16,4 +17,7 @@ context.configure(
     render_as_batch=name == "sqlite",
 )
 with context.begin_transaction():
+    if name == "postgresql":
+        # Alembic writes some statements without the schema, whatever the engine translates.
+        connection.execute(text(f"SET LOCAL search_path TO {SCHEMA_NAME}"))
     context.run_migrations()

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from hokusai_core.cli.backends import backends
 from hokusai_core.cli.database import database
 from hokusai_core.cli.demo import demo
+from hokusai_core.cli.queue import queue
 from hokusai_core.cli.status import status
 from hokusai_core.cli.sync import sync
 from hokusai_core.errors import HokusaiError
@@ -63,6 +64,7 @@ application.command()(sync)
 application.command()(status)
 application.command()(backends)
 application.command()(demo)
+application.add_typer(queue, name="queue")
 application.add_typer(database, name="db")
 
 

@@ -119,7 +119,7 @@ def _print(report: DrainReport, destination: str, out: Console, *, interrupted: 
     for stream, reason in report.reasons.items():
         out.print(f"  {stream}: {reason}")
     if report.dead:
-        out.print("What was refused is kept with its payload; `hokusai status` counts it.")
+        out.print("What was refused is kept with its payload: see `hokusai queue list`.")
     for other, count in sorted(report.others.items()):
         out.print(
             f"Left alone: {count} operations for {other}. Deliver them with `hokusai sync "

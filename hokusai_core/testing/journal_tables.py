@@ -24,6 +24,7 @@ class EntryRecord:
     attempts: int = 0
     maybe_applied: bool = False
     settled_at: float | None = None
+    retried_at: float | None = None
     error: str = ""
     content: bytes | None = None
 
@@ -41,10 +42,11 @@ class EntryRecord:
             and (not query.kinds or operation.kind in query.kinds)
             and (not query.op_ids or operation.op_id in query.op_ids)
             and (not query.states or self.state in query.states)
+            and (not query.requires or not operation.requires.isdisjoint(query.requires))
             and self.sequence > query.after
         )
 
-    def shown(self, waiting_for: str = "") -> QueuedOperation:
+    def shown(self, waiting_for: str = "", next_attempt_at: float | None = None) -> QueuedOperation:
         """Give the entry as listings and claims show it."""
         return QueuedOperation(
             sequence=self.sequence,
@@ -59,6 +61,8 @@ class EntryRecord:
             maybe_applied=self.maybe_applied,
             appended_at=self.appended_at,
             settled_at=self.settled_at,
+            retried_at=self.retried_at,
+            next_attempt_at=next_attempt_at if self.state == "waiting" else None,
             error=self.error,
             waiting_for=waiting_for if self.state == "waiting" else "",
         )
@@ -80,6 +84,18 @@ class StreamRecord:
     def held(self, now: float) -> bool:
         """Say whether a worker's lease runs."""
         return bool(self.worker) and self.lease_until > now
+
+
+def merge_streams(
+    streams: dict[StreamKey, StreamRecord], source: StreamKey, target: StreamKey
+) -> None:
+    """Let a stream of one destination go into that of another, under a fence above both."""
+    moved = streams.pop(source, StreamRecord())
+    there = streams.get(target, StreamRecord())
+    streams[target] = StreamRecord(
+        fence=max(moved.fence, there.fence) + 1,
+        error=there.error or moved.error,
+    )
 
 
 @dataclass

@@ -6,7 +6,12 @@ import time
 from collections.abc import Callable, Iterable
 from typing import BinaryIO
 
-from hokusai_core.errors import JournalUnavailableError, LeaseLostError, NotFoundError
+from hokusai_core.errors import (
+    JournalBusyError,
+    JournalUnavailableError,
+    LeaseLostError,
+    NotFoundError,
+)
 from hokusai_core.hookspecs import OpenContent
 from hokusai_core.identifiers import IdKind, creation_of
 from hokusai_core.journal import (
@@ -15,6 +20,7 @@ from hokusai_core.journal import (
     ClaimRequest,
     Entry,
     EntryQuery,
+    EntryState,
     QueuedOperation,
     Release,
     Settlement,
@@ -23,7 +29,13 @@ from hokusai_core.journal import (
 from hokusai_core.markers import hookimpl
 from hokusai_core.operations import AnyOperation
 from hokusai_core.plugins import BackendPlugin
-from hokusai_core.testing.journal_tables import EntryRecord, StreamKey, StreamRecord, candidates
+from hokusai_core.testing.journal_tables import (
+    EntryRecord,
+    StreamKey,
+    StreamRecord,
+    candidates,
+    merge_streams,
+)
 
 _MOST_STREAMS_LISTED = 100
 
@@ -215,10 +227,7 @@ class MemoryJournal:
         with self._lock:
             self._check()
             found = [entry for entry in self._entries.values() if entry.selected_by(query)]
-            return tuple(
-                entry.shown(self._streams.get(entry.stream, StreamRecord()).waiting_for)
-                for entry in found[: query.limit]
-            )
+            return tuple(self._listed(entry) for entry in found[: query.limit])
 
     @hookimpl
     def journal_open_content(self, op_id: str) -> BinaryIO:
@@ -258,7 +267,8 @@ class MemoryJournal:
             now = self._check()
             dead = [entry for entry in self._chosen(op_ids) if entry.state == "dead"]
             for entry in dead:
-                entry.state, entry.settled_at, entry.not_before = "waiting", None, now
+                entry.state, entry.settled_at, entry.retried_at = "waiting", None, now
+                entry.not_before = now
                 self._streams.setdefault(entry.stream, StreamRecord()).next_attempt_at = now
             self._commit("journal_retry")
             return len(dead)
@@ -276,21 +286,46 @@ class MemoryJournal:
 
     @hookimpl
     def journal_prune(self, retention_seconds: float) -> int:
-        """Delete old delivered tracking entries; see the specification."""
+        """Delete old settled tracking entries; see the specification."""
         with self._lock:
             before = self._check() - retention_seconds
+            kept = {entry.stream for entry in self._active.values() if entry.state == "dead"}
             old = [
                 op_id
                 for op_id, entry in self._entries.items()
-                if entry.state == "delivered"
+                if op_id not in self._active
                 and entry.operation.specification == "tracking"
                 and (entry.settled_at or 0.0) < before
+                and entry.stream not in kept
             ]
             for op_id in old:
                 del self._entries[op_id]
             self._pruned.update(old)
             self._commit("journal_prune")
             return len(old)
+
+    @hookimpl
+    def journal_move(self, source: str, target: str) -> int:
+        """Give all of one destination to another; see the specification."""
+        with self._lock:
+            now = self._check()
+            moved = [entry for entry in self._entries.values() if entry.destination == source]
+            if not moved or source == target:
+                return 0
+            names = {entry.operation.stream for entry in moved}
+            for destination in (source, target):
+                for name in names:
+                    stream = self._streams.get((destination, name), StreamRecord())
+                    if stream.held(now):
+                        raise JournalBusyError(
+                            f"Worker {stream.worker!r} holds stream {name!r}; move when it is done."
+                        )
+            for name in names:
+                merge_streams(self._streams, (source, name), (target, name))
+            for entry in moved:
+                entry.destination = target
+            self._commit("journal_move")
+            return len(moved)
 
     @hookimpl
     def journal_upgrade(self) -> str:
@@ -366,17 +401,19 @@ class MemoryJournal:
         stream.lease_until = until
         for op_id, (_, not_before) in stream.before.items():
             entry = self._active.get(op_id)
-            if entry is not None and type(entry.operation).searchable:
+            if entry is not None and entry.operation.late_effects_matter:
                 entry.not_before = max(not_before, until + stream.late_effect_seconds)
 
-    def _finish(self, entry: EntryRecord, state: str, now: float, primary_id: str = "") -> None:
+    def _finish(
+        self, entry: EntryRecord, state: EntryState, now: float, primary_id: str = ""
+    ) -> None:
         operation = entry.operation
         entry.settled_at = now
         if state == "dead":
             entry.state = "dead"
             entry.attempts += 1
         else:
-            entry.state = "delivered" if state == "delivered" else "discarded"
+            entry.state = state
             entry.content = None
             del self._active[operation.op_id]
         if state == "delivered":
@@ -400,6 +437,11 @@ class MemoryJournal:
             if stream is not None and not keys.isdisjoint(needed):
                 stream.next_attempt_at = min(stream.next_attempt_at, now)
                 stream.waiting_for = ""
+
+    def _listed(self, entry: EntryRecord) -> QueuedOperation:
+        stream = self._streams.get(entry.stream, StreamRecord())
+        due = max(stream.next_attempt_at, entry.not_before, entry.appended_at)
+        return entry.shown(stream.waiting_for, due)
 
     def _stream_backlog(self, key: StreamKey, entries: list[EntryRecord]) -> StreamBacklog:
         stream = self._streams.get(key, StreamRecord())

@@ -9,6 +9,7 @@ from hokusai_core.operations import OPERATION_KINDS
 from hokusai_core.testing.contracts import (
     journal,
     journal_claims,
+    journal_decisions,
     journal_steps,
     registry,
     tracking,
@@ -17,7 +18,7 @@ from hokusai_core.testing.contracts import (
 MODULES = {
     "tracking": (tracking,),
     "registry": (registry,),
-    "journal": (journal, journal_claims, journal_steps),
+    "journal": (journal, journal_claims, journal_decisions, journal_steps),
 }
 NOT_SHARED = {
     "registry_download_model",  # needs a source whose files the backend holds

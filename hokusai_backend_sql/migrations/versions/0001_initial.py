@@ -108,7 +108,7 @@ def upgrade() -> None:
         sa.Column("destination", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("payload", sa.Text(), nullable=False),
-        sa.Column("searchable", sa.Boolean(), nullable=False),
+        sa.Column("late_effects_matter", sa.Boolean(), nullable=False),
         sa.Column("primary_id", sa.Text(), nullable=False),
         sa.Column("content_sha256", sa.String(length=64), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),

@@ -9,11 +9,7 @@ import pytest
 from hokusai_core.backends import OpenBackend
 from hokusai_core.errors import NotFoundError
 from hokusai_core.identifiers import new_op_id
-from hokusai_core.journal import (
-    Claim,
-    Entry,
-    Release,
-)
+from hokusai_core.journal import Claim, Entry
 from hokusai_core.operations import (
     CreateModelVersion,
     LogBatch,
@@ -21,16 +17,14 @@ from hokusai_core.operations import (
     dump_operation,
 )
 from hokusai_core.testing.contracts.journal_claims import JournalClaims
-from hokusai_core.testing.contracts.journal_steps import (
-    ids_of,
-    some_batch,
-)
+from hokusai_core.testing.contracts.journal_decisions import JournalDecisions
+from hokusai_core.testing.contracts.journal_steps import some_batch
 from hokusai_core.testing.contracts.samples import NASTY_TEXTS, file_of, new_run, unique
 
 _PATIENCE = 30.0
 
 
-class JournalContract(JournalClaims):
+class JournalContract(JournalClaims, JournalDecisions):
     """Tests of the specification :class:`~hokusai_core.hookspecs.Journal`."""
 
     # Append and read
@@ -158,51 +152,6 @@ class JournalContract(JournalClaims):
         assert backlog.oldest_at <= backlog.now
         counts = {listed.stream: listed.waiting for listed in backlog.streams}
         assert counts == {run.stream: 2, other.stream: 1}
-
-    # Dead letters, discarding, pruning
-
-    def test_a_dead_letter_keeps_its_payload(self, backend: OpenBackend, destination: str) -> None:
-        """With its reason; a retry lets it wait again in its old place."""
-        first, second = some_batch("r"), some_batch("r")
-        self.append(backend, destination, first, second)
-        claim = self.claim(backend, destination)
-        self.settle(backend, claim, first, outcome="dead", error="refused")
-        backend.journal.journal_release(claim, Release(untouched=(second.op_id,)))
-        (dead,) = self.read(backend, destination, states=("dead",))
-        assert (dead.operation, dead.error) == (first, "refused")
-        assert backend.journal.journal_backlog(destination).dead >= 1
-        assert backend.journal.journal_retry((first.op_id, second.op_id)) == 1
-        assert backend.journal.journal_retry((first.op_id,)) == 0
-        assert ids_of(self.claim(backend, destination)) == [first.op_id, second.op_id]
-
-    def test_a_discarded_operation_is_not_delivered(
-        self, backend: OpenBackend, destination: str
-    ) -> None:
-        """It holds nothing back any more and stays known."""
-        run = new_run("1")
-        first, second = some_batch("r"), some_batch("r")
-        self.append(backend, destination, first, second, run)
-        assert backend.journal.journal_discard((first.op_id, run.op_id)) == 2
-        assert backend.journal.journal_discard((first.op_id,)) == 0
-        assert ids_of(self.claim(backend, destination)) == [second.op_id]
-        assert self.claims(backend, destination) == ()
-        assert self.append(backend, destination, first) == 0
-        discarded = self.read(backend, destination, states=("discarded",))
-        assert {entry.op_id for entry in discarded} == {first.op_id, run.op_id}
-
-    def test_pruning_keeps_what_must_stay(self, backend: OpenBackend, destination: str) -> None:
-        """Ids, mappings, registry entries, and all that is not delivered."""
-        run, version = new_run("1"), CreateModelVersion(name=unique("m"), source="s3://b/m")
-        backend.journal.journal_note(run, destination, "r1")
-        backend.journal.journal_note(version, destination, "1")
-        self.append(backend, destination, waiting := some_batch())
-        self.poll(lambda: backend.journal.journal_prune(0.0) or not self.delivered(backend, run))
-        every = ("waiting", "delivered", "dead", "discarded")
-        kept = {entry.op_id for entry in self.read(backend, destination, states=every)}
-        assert kept == {version.op_id, waiting.op_id}
-        assert self.append(backend, destination, run) == 0
-        provisional = run.provisional_id or ""
-        assert backend.journal.journal_resolve((provisional,)) == {provisional: "r1"}
 
     # The store itself
 

@@ -1,0 +1,275 @@
+"""``hokusai queue``: what waits and what was refused, and what a person decides about it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from hokusai_core.cli.options import AsJson, Backend, TrackingUri, command_settings
+from hokusai_core.cli.output import console, duration, table
+from hokusai_core.errors import (
+    InvalidInputError,
+    JournalBusyError,
+    NotFoundError,
+    StillNeededError,
+)
+from hokusai_core.journal import EntryState
+from hokusai_core.queue import ALL_STATES, QueueDetails, QueueEntry, SyncQueue
+
+queue = typer.Typer(help="Look at what waits and what was refused; decide.", no_args_is_help=True)
+"""The commands below ``hokusai queue``."""
+
+_WIDTH_WITHOUT_TERMINAL = 200
+_DEPENDENTS_LISTED = 20
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do it; without, it is only shown.")]
+OpIds = Annotated[list[str], typer.Argument(metavar="OP_ID...", help="Ids of operations.")]
+
+
+@queue.callback()
+def about() -> None:
+    """Look at what waits for the primary and at what it refused; retry, discard, move.
+
+    Exit code 0: done; 1: not, nothing was changed; 2: wrong settings, or no journal.
+    """
+
+
+@queue.command("list")
+def list_entries(
+    dead: Annotated[
+        bool, typer.Option("--dead", help="What was refused for good (the default).")
+    ] = False,
+    waiting: Annotated[bool, typer.Option("--waiting", help="What waits.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All that the journal knows, delivered or not.")
+    ] = False,
+    stream: Annotated[str, typer.Option(help="Of this stream only.")] = "",
+    destination: Annotated[str, typer.Option(help="For this primary only.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Most that are listed.")] = 100,
+    tracking_uri: TrackingUri = None,
+    backend: Backend = None,
+    as_json: AsJson = False,
+) -> None:
+    """List operations in the order of their queueing, with their reasons."""
+    states = _states(dead=dead, waiting=waiting, everything=everything)
+    opened = SyncQueue(command_settings(), tracking_uri=tracking_uri, backend=backend)
+    found = opened.entries(states, stream=stream, destination=destination, limit=limit)
+    if as_json:
+        typer.echo(json.dumps([entry.model_dump(mode="json") for entry in found], indent=2))
+        return
+    out = _console()
+    if not found:
+        out.print(f"Nothing is {' or '.join(states)}.")
+        return
+    _print_entries(found, opened.destination, out)
+    if len(found) == limit:
+        out.print(f"These are the first {limit}; --limit shows more.")
+
+
+@queue.command()
+def show(
+    op_id: Annotated[str, typer.Argument(metavar="OP_ID", help="Id of the operation.")],
+    tracking_uri: TrackingUri = None,
+    backend: Backend = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one operation: its payload, its reason, and what depends on it."""
+    opened = SyncQueue(command_settings(), tracking_uri=tracking_uri, backend=backend)
+    with _refusals():
+        found = opened.show(op_id)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        _print_details(found, _console())
+
+
+@queue.command()
+def retry(
+    op_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="OP_ID...", help="Ids of dead letters.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
+    stream: Annotated[str, typer.Option(help="With --all: of this stream only.")] = "",
+    destination: Annotated[str, typer.Option(help="With --all: for this primary only.")] = "",
+    tracking_uri: TrackingUri = None,
+    backend: Backend = None,
+) -> None:
+    """Let dead letters wait again, in their old places, after their cause was mended."""
+    opened = SyncQueue(command_settings(), tracking_uri=tracking_uri, backend=backend)
+    with _refusals():
+        if everything == bool(op_ids):
+            raise InvalidInputError("Name the operations to retry, or give --all.")
+        if everything:
+            count = opened.retry_all(stream=stream, destination=destination)
+        else:
+            count = opened.retry(op_ids or ())
+    _console().print(f"{count} operations wait again. `hokusai sync` delivers them.")
+
+
+@queue.command()
+def discard(
+    op_ids: OpIds,
+    yes: Yes = False,
+    tracking_uri: TrackingUri = None,
+    backend: Backend = None,
+) -> None:
+    """Give up operations that are dead or waiting.
+
+    Where others cannot be delivered without them, these are listed, and --yes discards all.
+    """
+    opened = SyncQueue(command_settings(), tracking_uri=tracking_uri, backend=backend)
+    with _refusals():
+        try:
+            count = opened.discard(op_ids, force=yes)
+        except StillNeededError as refusal:
+            _print_needed(refusal.op_ids, opened)
+            raise typer.Exit(1) from refusal
+    _console().print(f"{count} operations are discarded.")
+
+
+@queue.command()
+def move(
+    source: Annotated[
+        str, typer.Option("--from", metavar="DESTINATION", help="The old one.", show_default=False)
+    ],
+    target: Annotated[
+        str,
+        typer.Option("--to", metavar="DESTINATION", help="The new one; by default the configured."),
+    ] = "",
+    yes: Yes = False,
+    tracking_uri: TrackingUri = None,
+    backend: Backend = None,
+) -> None:
+    """Give all that waits for one server's old address to its new one.
+
+    Destinations are written as `hokusai status` shows them. Stop jobs and workers of the old one
+    first.
+    """
+    opened = SyncQueue(command_settings(), tracking_uri=tracking_uri, backend=backend)
+    wanted = target or opened.destination
+    out = _console()
+    if not yes:
+        waiting = opened.waiting()
+        out.print(f"{waiting.get(source, 0)} operations wait for {source}.")
+        for name, count in sorted(waiting.items()):
+            if name != source:
+                out.print(f"{count} operations wait for {name}.")
+        out.print(f"Nothing was changed. With --yes, all of {source} goes to {wanted}.")
+        raise typer.Exit(1)
+    with _refusals():
+        count = opened.move(source, wanted)
+    out.print(f"{count} entries went from {source} to {wanted}.")
+
+
+def _states(*, dead: bool, waiting: bool, everything: bool) -> tuple[EntryState, ...]:
+    if everything:
+        return ALL_STATES
+    chosen: list[EntryState] = []
+    if dead or not waiting:
+        chosen.append("dead")
+    if waiting:
+        chosen.append("waiting")
+    return tuple(chosen)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Let what cannot be done end with exit code 1 and one line."""
+    try:
+        yield
+    except (InvalidInputError, NotFoundError, JournalBusyError) as refusal:
+        typer.echo(f"hokusai: {refusal}", err=True)
+        raise typer.Exit(1) from refusal
+
+
+def _console() -> Console:
+    """Make a console that, where nobody is watching, folds no table."""
+    out = console()
+    if not out.is_terminal:
+        out.width = max(out.width, _WIDTH_WITHOUT_TERMINAL)
+    return out
+
+
+def _print_entries(found: Sequence[QueueEntry], own: str, out: Console) -> None:
+    several = {entry.state for entry in found} != {"dead"}
+    elsewhere = any(entry.destination != own for entry in found)
+    spooled = any(entry.place == "spool" for entry in found)
+    shown = table(
+        "operation",
+        "kind",
+        *(["state"] if several else []),
+        "stream",
+        *(["destination"] if elsewhere else []),
+        *(["place"] if spooled else []),
+        "since",
+        "attempts",
+        "next attempt",
+        "reason",
+    )
+    shown.columns[0].no_wrap = True
+    for entry in found:
+        shown.add_row(
+            entry.op_id,
+            entry.kind,
+            *([entry.state] if several else []),
+            entry.stream,
+            *([entry.destination] if elsewhere else []),
+            *([entry.place] if spooled else []),
+            duration(entry.age_seconds),
+            str(entry.attempts),
+            _next_attempt(entry),
+            entry.reason,
+        )
+    out.print(shown)
+
+
+def _next_attempt(entry: QueueEntry) -> str:
+    due = entry.next_attempt_seconds
+    if due is None:
+        return ""
+    return f"in {duration(due)}" if due > 0 else "now"
+
+
+def _print_details(found: QueueDetails, out: Console) -> None:
+    lines = {
+        "operation": found.op_id,
+        "kind": found.kind,
+        "state": found.state,
+        "place": found.place,
+        "stream": found.stream,
+        "destination": found.destination,
+        "queued": f"{duration(found.age_seconds)} ago",
+        "attempts": str(found.attempts),
+        "next attempt": _next_attempt(found),
+        "reason": found.reason,
+        "applied": "perhaps, by an earlier attempt" if found.maybe_applied else "",
+        "primary id": found.primary_id,
+    }
+    for name, text in lines.items():
+        if text:
+            out.print(f"{name:14}{text}")
+    out.print()
+    if found.payload is None:
+        out.print("The payload is of a newer release; upgrade hokusai-tracking to see it.")
+    else:
+        out.print(json.dumps(found.payload, indent=2, ensure_ascii=False))
+    if found.dependents:
+        out.print()
+        out.print(f"{len(found.dependents)} operations cannot be delivered without it:")
+        _print_entries(found.dependents[:_DEPENDENTS_LISTED], found.destination, out)
+        if len(found.dependents) > _DEPENDENTS_LISTED:
+            out.print(f"These are the first {_DEPENDENTS_LISTED}; --json shows all.")
+
+
+def _print_needed(op_ids: Sequence[str], opened: SyncQueue) -> None:
+    out = _console()
+    out.print(f"{len(op_ids)} operations cannot be delivered without what should be discarded:")
+    for op_id in op_ids[:_DEPENDENTS_LISTED]:
+        entry = opened.show(op_id)
+        out.print(f"  {entry.op_id} {entry.kind} of {entry.stream}")
+    if len(op_ids) > _DEPENDENTS_LISTED:
+        out.print(f"  and {len(op_ids) - _DEPENDENTS_LISTED} more")
+    out.print("Nothing was changed. With --yes, they are discarded, too.")
