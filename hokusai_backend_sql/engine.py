@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, make_url
@@ -14,6 +14,7 @@ from sqlalchemy.pool import Pool
 
 from hokusai_backend_sql import upgrade
 from hokusai_backend_sql.errors import translate
+from hokusai_backend_sql.fork_gate import ForkGate
 from hokusai_backend_sql.sqlite_file import SYNCED, WRITES, create_sqlite_engine, prepare_file
 from hokusai_core.errors import JournalUnavailableError, UnavailableError
 from hokusai_core.plugins import Role
@@ -55,6 +56,7 @@ class Database:
         self._file: tuple[int, int] | None = None
         self._pid = os.getpid()
         self._inherited: list[Pool] = []
+        self._gate = ForkGate(self._engine.dispose, self._timeout) if self.is_sqlite else None
 
     @property
     def place(self) -> str:
@@ -89,7 +91,7 @@ class Database:
     def upgrade(self) -> str:
         """Bring the tables up to this release; returns the revision that they have now."""
         self._reset_if_forked()
-        with self._translated():
+        with self._no_fork(), self._translated():
             self._prepare_file()
             self._file = self._file_now()
             revision = upgrade.upgrade_schema(self._engine, self._timeout)
@@ -117,15 +119,19 @@ class Database:
     @contextmanager
     def _transaction(self, *, writes: bool, synced: bool) -> Iterator[Connection]:
         self._reset_if_forked()
-        self._ensure_ready()
         committing = False
-        try:
-            with self._engines[writes, synced].connect() as connection, connection.begin():
-                yield connection
-                committing = writes
-        except SQLAlchemyError as cause:
-            self._ready = False
-            raise self._translate(cause, commit_under_way=committing) from cause
+        with self._no_fork():
+            self._ensure_ready()
+            try:
+                with self._engines[writes, synced].connect() as connection, connection.begin():
+                    yield connection
+                    committing = writes
+            except SQLAlchemyError as cause:
+                self._ready = False
+                raise self._translate(cause, commit_under_way=committing) from cause
+
+    def _no_fork(self) -> AbstractContextManager[None]:
+        return self._gate.inside() if self._gate else nullcontext()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

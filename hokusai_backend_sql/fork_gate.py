@@ -1,0 +1,86 @@
+"""Lets a process fork only while it has no SQLite connection open.
+
+SQLite keeps its locks per process and file, in memory that a forked child inherits: a write lock that
+another thread held at the moment of the fork would be held in the child for ever.
+"""
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class ForkGate:
+    """Counts who uses a file's connections, and closes them before a fork.
+
+    A fork waits until no other thread is inside, at most ``timeout``: it must never hang. Until the
+    fork is done nobody enters.
+
+    Args:
+        close: Closes the connections that are not in use.
+        timeout: In seconds.
+
+    """
+
+    def __init__(self, close: Callable[[], None], timeout: float) -> None:
+        self._close = close
+        self._timeout = timeout
+        self._open()
+        _register(weakref.ref(self))
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Hold off forks of other threads during the block."""
+        with self._condition:
+            threads = self._threads
+            own = threading.get_ident()
+            threads[own] = threads.get(own, 0) + 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                threads[own] -= 1
+                if not threads[own]:
+                    del threads[own]
+                    self._condition.notify_all()
+
+    def before_fork(self) -> None:
+        """Wait for the other threads, close the connections, and keep everybody out."""
+        own = threading.get_ident()
+        self._condition.acquire()
+        self._condition.wait_for(lambda: not self._threads.keys() - {own}, self._timeout)
+        self._forking = True
+        self._close()
+
+    def after_fork_in_parent(self) -> None:
+        """Let everybody in again."""
+        # A gate that was made while another thread forked was never shut.
+        if self._forking:
+            self._forking = False
+            self._condition.release()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: of the parent's threads only the one that forked is here."""
+        self._open()
+
+    def _open(self) -> None:
+        self._condition = threading.Condition()
+        self._forking = False
+        self._threads: dict[int, int] = {}
+
+
+def _register(reference: "weakref.ref[ForkGate]") -> None:
+    def call(name: str) -> Callable[[], None]:
+        def hook() -> None:
+            if (gate := reference()) is not None:
+                getattr(gate, name)()
+
+        return hook
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=call("before_fork"),
+            after_in_parent=call("after_fork_in_parent"),
+            after_in_child=call("after_fork_in_child"),
+        )
