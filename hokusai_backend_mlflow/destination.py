@@ -1,15 +1,13 @@
 """Which server or database a configuration means, and the name under which its records wait."""
 
-import hashlib
-import ipaddress
 import os
 import re
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.machine import is_local, machine_id
 from hokusai_core.plugins import BackendConfig
 
 HTTP_SCHEMES = frozenset({"http", "https"})
@@ -17,7 +15,6 @@ DATABASE_SCHEMES = frozenset({"sqlite", "postgresql", "mysql", "mssql"})
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _WORKSPACE_VARIABLE = "MLFLOW_WORKSPACE"
-_MACHINE_ID_FILE = Path("/etc/machine-id")
 
 
 @dataclass(frozen=True)
@@ -141,23 +138,4 @@ def _normal(uri: str) -> str:
     if parts.port is not None and parts.port != DEFAULT_PORTS.get(scheme):
         shown += f":{parts.port}"
     normal = f"{scheme}://{shown}{parts.path.rstrip('/')}"
-    return f"{normal}@{machine_id()}" if _is_loopback(host) else normal
-
-
-def _is_loopback(host: str) -> bool:
-    if host in ("", "localhost") or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def machine_id() -> str:
-    """Give 12 hexadecimal digits that stand for this machine."""
-    try:
-        identity = _MACHINE_ID_FILE.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        identity = ""
-    identity = identity or f"{uuid.getnode():x}"
-    return hashlib.sha256(f"hokusai {identity}".encode()).hexdigest()[:12]
+    return f"{normal}@{machine_id()}" if is_local(host) else normal

@@ -1,15 +1,12 @@
 """Which database a configuration means, and how it is called without credentials."""
 
-import hashlib
-import ipaddress
-import uuid
-from importlib.util import find_spec
 from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from hokusai_core.errors import BackendNotInstalledError, ConfigurationError
+from hokusai_core.errors import ConfigurationError
+from hokusai_core.machine import is_local, machine_id
 from hokusai_core.plugins import BackendConfig
 
 _POSTGRESQL_NAMES = ("postgresql", "postgres", "postgresql+psycopg")
@@ -55,28 +52,14 @@ def database_url(config: BackendConfig) -> URL:
     return _file(Path(url.database))
 
 
-def check_driver(url: URL) -> None:
-    """See that the driver is installed, without importing it.
-
-    Raises:
-        BackendNotInstalledError: psycopg is missing; names the extra that brings it.
-
-    """
-    if url.get_backend_name() == "postgresql" and find_spec("psycopg") is None:
-        raise BackendNotInstalledError(
-            "A PostgreSQL database needs psycopg, which is not installed. Run: pip install "
-            "'hokusai-tracking[sql]'."
-        )
-
-
 def describe(url: URL) -> str:
     """Give a database's identity without credentials; what is local carries the machine's id."""
     if url.get_backend_name() == "sqlite":
-        return f"sqlite:///{url.database}@{_machine_id()}"
+        return f"sqlite:///{url.database}@{machine_id()}"
     hosts = [url.host.lower()] if url.host else sorted(url.normalized_query.get("host", ()))
     port = url.port or ",".join(url.normalized_query.get("port", ())) or 5432
     identity = f"postgresql://{','.join(hosts)}:{port}/{url.database or ''}"
-    return f"{identity}@{_machine_id()}" if all(map(_is_local, hosts)) else identity
+    return f"{identity}@{machine_id()}" if all(map(is_local, hosts)) else identity
 
 
 def _data_folder(config: BackendConfig) -> Path:
@@ -85,22 +68,3 @@ def _data_folder(config: BackendConfig) -> Path:
 
 def _file(path: Path) -> URL:
     return URL.create("sqlite+pysqlite", database=str(path.expanduser().absolute()))
-
-
-def _is_local(host: str) -> bool:
-    """Say whether an address (or a folder of sockets) means another machine on each machine."""
-    if host.startswith("/") or host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _machine_id() -> str:
-    try:
-        identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        identity = ""
-    identity = identity or f"{uuid.getnode():x}"
-    return hashlib.sha256(f"hokusai {identity}".encode()).hexdigest()[:12]

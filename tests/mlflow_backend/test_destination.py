@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from hokusai_backend_mlflow.destination import machine_id, resolve
+from hokusai_backend_mlflow.destination import resolve
 from hokusai_backend_mlflow.plugin import destination, open_backend
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.machine import machine_id
 from hokusai_core.plugins import BackendConfig
 from hokusai_core.settings import Settings
 
