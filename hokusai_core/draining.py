@@ -219,6 +219,7 @@ class BackgroundDrainer:
             self._thread.join(timeout)
 
     def _run(self) -> None:
+        last_defect = ""
         while not self._stop.is_set():
             self._wake.clear()
             try:
@@ -226,8 +227,12 @@ class BackgroundDrainer:
             except JournalUnavailableError as failure:
                 logger.debug("The drainer waits for the journal: %s", failure)
                 pause = _IDLE_SECONDS
-            except Exception:
-                logger.exception("The drainer met a defect; what waits is kept, and tried again.")
+            except Exception as defect:
+                if repr(defect) != last_defect:
+                    logger.exception(
+                        "The drainer met a defect; what waits is kept and tried again."
+                    )
+                last_defect = repr(defect)
                 pause = _IDLE_SECONDS
             if pause is None:
                 self._wake.wait()

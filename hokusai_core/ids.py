@@ -12,6 +12,10 @@ from hokusai_core.journal import EntryQuery
 from hokusai_core.operations import AnyOperation
 
 
+_UNIQUE = frozenset({IdKind.RUN, IdKind.MODEL})
+"""Kinds whose primary ids mean one thing only; experiments and versions have small numbers."""
+
+
 class IdTranslator:
     """Knows which provisional id stands for which primary id.
 
@@ -27,8 +31,8 @@ class IdTranslator:
     def learn(self, provisional: str, primary: str) -> None:
         """Remember one pair."""
         self._primary_ids[provisional] = primary
-        kind = creation_of(provisional)
-        if kind and kind[0] is not IdKind.VERSION:
+        creation = creation_of(provisional)
+        if creation and creation[0] in _UNIQUE:
             self._provisional_ids.setdefault(primary, provisional)
 
     def primary_id(self, identifier: str) -> str | None:

@@ -23,7 +23,13 @@ from hokusai_core.identifiers import creation_of
 from hokusai_core.ids import IdTranslator
 from hokusai_core.journal import Entry
 from hokusai_core.lazy import Lazy
-from hokusai_core.operations import AnyOperation, LogArtifact, LogBatch, RunOperation
+from hokusai_core.operations import (
+    AnyOperation,
+    CreateRegisteredModel,
+    LogArtifact,
+    LogBatch,
+    RunOperation,
+)
 from hokusai_core.outages import OutageReporter
 from hokusai_core.retry import Retry
 from hokusai_core.settings import Settings
@@ -219,7 +225,7 @@ class Router:
         """Whether an earlier write of the stream, or of a lane it waits for, is still unsettled."""
         streams = (operation.stream, *operation.lanes)
         try:
-            if not self._streams.known(operation.stream) and operation.creates is None:
+            if not self._streams.known(operation.stream) and _attaches(operation):
                 streams = self._meet(operation, streams)
             elif not any(self._streams.is_queued(stream) for stream in streams):
                 return False
@@ -231,8 +237,10 @@ class Router:
         except JournalUnavailableError:
             self._streams.set_queued(operation.stream)
             return True
+        # The lock that is held is that of this stream; other lanes are left to their own writers.
+        self._streams.set_direct(operation.stream)
         for stream in streams:
-            self._streams.set_direct(stream)
+            self._streams.meet(stream)
         return False
 
     def _meet(self, operation: AnyOperation, streams: tuple[str, ...]) -> tuple[str, ...]:
@@ -256,3 +264,11 @@ class Router:
             if self._ids.primary_id(identifier) is None:
                 self._ids.search(identifier, self._primary.get(), deadline)
         return self._ids.sendable(operation)
+
+
+def _attaches(operation: AnyOperation) -> bool:
+    """Whether an operation writes to something that may exist, and wait, without this process.
+
+    What gets or creates by name, or creates anew, has no order to keep with what others wrote.
+    """
+    return operation.creates is None and not isinstance(operation, CreateRegisteredModel)
