@@ -11,7 +11,6 @@ from hokusai_core.identifiers import IdKind, creation_of
 from hokusai_core.journal import EntryQuery
 from hokusai_core.operations import AnyOperation
 
-
 _UNIQUE = frozenset({IdKind.RUN, IdKind.MODEL})
 """Kinds whose primary ids mean one thing only; experiments and versions have small numbers."""
 
