@@ -103,6 +103,7 @@ def open_backend(backend: str | BackendPlugin, config: BackendConfig) -> OpenBac
 
     """
     plugin = find_backend(backend)
+    check_drivers(plugin, config)
     try:
         destination = plugin.destination(config) if config.role == "primary" else ""
         implementation = plugin.open(config)
@@ -119,13 +120,18 @@ def open_backend(backend: str | BackendPlugin, config: BackendConfig) -> OpenBac
 def find_backend(backend: str | BackendPlugin) -> BackendPlugin:
     """Find a plugin by name and check that it can be opened, without importing its driver."""
     plugin = backend if isinstance(backend, BackendPlugin) else _load(_entry_point(backend))
-    missing = [name for name in plugin.requires if importlib.util.find_spec(name) is None]
-    if missing:
-        raise BackendNotInstalledError(
-            f"Backend {plugin.name!r} needs {', '.join(missing)}, which is not installed. Run: "
-            f"pip install 'hokusai-tracking[{plugin.extra}]'."
-        )
+    _check_installed(plugin, plugin.requires)
     return plugin
+
+
+def check_drivers(plugin: BackendPlugin, config: BackendConfig) -> None:
+    """Check that the drivers of a configuration are installed, without importing them.
+
+    Raises:
+        BackendNotInstalledError: One is missing; names the extra.
+
+    """
+    _check_installed(plugin, plugin.drivers(config))
 
 
 def installed_backends() -> tuple[InstalledBackend, ...]:
@@ -145,6 +151,15 @@ def installed_backends() -> tuple[InstalledBackend, ...]:
             state = f"broken: {cause}"
         found.append(InstalledBackend(entry.name, distribution, version, capabilities, state))
     return tuple(found)
+
+
+def _check_installed(plugin: BackendPlugin, modules: tuple[str, ...]) -> None:
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise BackendNotInstalledError(
+            f"Backend {plugin.name!r} needs {', '.join(missing)}, which is not installed. Run: "
+            f"pip install 'hokusai-tracking[{plugin.extra}]'."
+        )
 
 
 def _entry_point(name: str) -> EntryPoint:

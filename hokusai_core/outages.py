@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 logger = logging.getLogger("hokusai")
 
@@ -12,11 +13,11 @@ class OutageReporter:
 
     Args:
         primary: What is away, as the user knows it (an address without credentials).
-        where: What is kept where, as the user knows it.
+        where: Tells where records are kept, as the user knows it.
         automatic: Whether this process delivers by itself.
     """
 
-    def __init__(self, primary: str, where: str, *, automatic: bool) -> None:
+    def __init__(self, primary: str, where: Callable[[], str], *, automatic: bool) -> None:
         self._primary = primary
         self._where = where
         self._automatic = automatic
@@ -41,14 +42,13 @@ class OutageReporter:
             if self._automatic
             else "Run `hokusai sync` when it is back."
         )
-        kept = self._where if place == "journal" else "the local spool (the journal is away, too)"
-        logger.warning(
-            "%s does not take writes (%s). Nothing is lost: records are kept in %s. %s",
-            self._primary,
-            str(cause).rstrip(".") if cause else "earlier writes are still waiting",
-            kept,
-            how,
+        kept = self._where() if place == "journal" else "the local spool (the journal is away, too)"
+        what = (
+            f"{self._primary} does not take writes ({str(cause).rstrip('.')})"
+            if cause
+            else f"Writes to {self._primary} wait behind earlier ones that have not arrived yet"
         )
+        logger.warning("%s. Nothing is lost: records are kept in %s. %s", what, kept, how)
 
     def over(self) -> None:
         """Announce that the primary takes writes again and nothing waits, if an outage was told."""

@@ -51,7 +51,8 @@ class BackendPlugin:
         destination: Gives the identity of the primary that a configuration means: an address
             without credentials.
         requires: Top-level modules that must be importable before ``open``.
-        extra: The extra of the distribution that brings them.
+        drivers: Gives the modules that a configuration needs besides. Does no I/O, imports nothing.
+        extra: The extra of the distribution that brings them all.
         own_journal: Whether the backend is its own journal where the user names no fallback.
         api_version: Version of the hook contracts that the plugin was written for.
 
@@ -62,6 +63,7 @@ class BackendPlugin:
     open: Callable[[BackendConfig], object]
     destination: Callable[[BackendConfig], str]
     requires: tuple[str, ...] = ()
+    drivers: Callable[[BackendConfig], tuple[str, ...]] = lambda config: ()
     extra: str = ""
     own_journal: bool = False
     api_version: tuple[int, int] = field(default=API_VERSION)

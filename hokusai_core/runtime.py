@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hokusai_core.addresses import without_credentials
-from hokusai_core.backends import OpenBackend, find_backend, open_backend
+from hokusai_core.backends import OpenBackend, check_drivers, find_backend, open_backend
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.clock import Clock, SystemClock
 from hokusai_core.draining import BackgroundDrainer, Drain
@@ -91,7 +91,7 @@ class Runtime:
         self.snapshots = RunSnapshots()
         self.reporter = OutageReporter(
             f"Backend {plugin.name} at {destination}",
-            self._outage_place(),
+            self._outage_place,
             automatic=settings.auto_sync,
         )
         self.drainer = BackgroundDrainer(
@@ -135,7 +135,9 @@ class Runtime:
             ConfigurationError: A backend is unknown, not installed or broken.
         """
         plugin = find_backend(selection.plugin or selection.backend)
-        destination = plugin.destination(_backend_config(selection, "primary"))
+        config = _backend_config(selection, "primary")
+        check_drivers(plugin, config)
+        destination = plugin.destination(config)
         key = _Key(selection.model_copy(update={"plugin": None}), destination)
         with _RUNTIMES_LOCK:
             runtime = _RUNTIMES.get(key)
@@ -383,6 +385,7 @@ def _journal_plugin(selection: BackendSelection, primary: BackendPlugin) -> Back
             f"Backend {plugin.name!r} has no journal, so it cannot be the fallback "
             "(HOKUSAI_FALLBACK). Choose sql, or none."
         )
+    check_drivers(plugin, _backend_config(selection, "journal"))
     return plugin
 
 

@@ -318,7 +318,7 @@ class SimulatedProcess:
                 circuits,
                 ids,
                 self.streams,
-                OutageReporter("The primary", "the journal", automatic=False),
+                OutageReporter("The primary", lambda: "the journal", automatic=False),
                 settings,
                 world.clock,
                 on_queued=lambda: None,

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hokusai_backend_sql.database_url import check_driver, database_url, describe
+from hokusai_backend_sql.database_url import database_url, describe
 from hokusai_backend_sql.plugin import plugin
+from hokusai_core.backends import check_drivers
 from hokusai_core.errors import BackendNotInstalledError, ConfigurationError
 from hokusai_core.plugins import BackendConfig, Role
 from hokusai_core.settings import Settings
@@ -101,10 +102,11 @@ def test_a_given_destination_is_the_identity(tmp_path: Path) -> None:
 
 
 def test_a_missing_driver_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hokusai_backend_sql.database_url.find_spec", lambda _name: None)
-    check_driver(database_url(config(tmp_path)))
-    with pytest.raises(BackendNotInstalledError, match=r"hokusai-tracking\[sql\]"):
-        check_driver(database_url(config(tmp_path, "postgresql://h/d")))
+    check_drivers(plugin, config(tmp_path, "postgresql://h/d"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    check_drivers(plugin, config(tmp_path))
+    with pytest.raises(BackendNotInstalledError, match=r"psycopg.*hokusai-tracking\[sql\]"):
+        check_drivers(plugin, config(tmp_path, "postgresql://h/d"))
 
 
 def test_a_host_may_be_missing(tmp_path: Path) -> None:
