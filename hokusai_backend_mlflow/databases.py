@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow  # noqa: F401 - before its modules (see mlflow_entities)
 import sqlalchemy
 from mlflow.store.db.utils import create_sqlalchemy_engine
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistrySqlStore

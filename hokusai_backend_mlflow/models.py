@@ -27,7 +27,7 @@ class LoggedModelHooks:
         self, operation: CreateLoggedModel, deadline: Deadline
     ) -> Receipt:
         """Create the model, the ``op_id`` among its tags."""
-        from mlflow.entities import LoggedModelParameter, LoggedModelTag
+        from hokusai_backend_mlflow.mlflow_entities import LoggedModelParameter, LoggedModelTag
 
         tags = {**operation.tags, OP_ID_TAG: operation.op_id}
         made = self._client.tracking(deadline).create_logged_model(
@@ -45,7 +45,7 @@ class LoggedModelHooks:
         self, operation: FinalizeLoggedModel, deadline: Deadline
     ) -> Receipt:
         """Mark the model READY, an output of its run, and linked to the run's latest metrics."""
-        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+        from hokusai_backend_mlflow.mlflow_entities import LoggedModelOutput, LoggedModelStatus
 
         _check_id(operation.model_id)
         store = self._client.tracking(deadline)
@@ -87,7 +87,7 @@ def _check_id(model_id: str) -> None:
 
 def _link_metrics(store: Any, run: Any, model_id: str) -> None:
     """Send the run's latest points again with the model's id; the history stays as it is."""
-    from mlflow.entities import Metric
+    from hokusai_backend_mlflow.mlflow_entities import Metric
 
     points = [
         Metric(point.key, point.value, point.timestamp, point.step, model_id=model_id)

@@ -49,7 +49,7 @@ class RegistryHooks:
         self, operation: CreateRegisteredModel, deadline: Deadline
     ) -> Receipt:
         """Create the model; that it exists is a success."""
-        from mlflow.entities.model_registry import RegisteredModelTag
+        from hokusai_backend_mlflow.mlflow_entities import RegisteredModelTag
 
         tags = [RegisteredModelTag(key, value) for key, value in operation.tags.items()]
         try:
@@ -65,7 +65,7 @@ class RegistryHooks:
         self, operation: CreateModelVersion, deadline: Deadline
     ) -> Receipt:
         """Create the version in one request; nothing is waited for."""
-        from mlflow.entities.model_registry import ModelVersionTag
+        from hokusai_backend_mlflow.mlflow_entities import ModelVersionTag
 
         operation = self._without_model_uri(operation, deadline)
         tags = {**operation.tags, OP_ID_TAG: operation.op_id}
@@ -85,7 +85,7 @@ class RegistryHooks:
         self, operation: SetModelVersionTags, deadline: Deadline
     ) -> Receipt:
         """Set the tags, one request each."""
-        from mlflow.entities.model_registry import ModelVersionTag
+        from hokusai_backend_mlflow.mlflow_entities import ModelVersionTag
 
         store = self._client.registry(deadline)
         with _about_models():
@@ -111,7 +111,7 @@ class RegistryHooks:
         self, operation: SetRegisteredModelTags, deadline: Deadline
     ) -> Receipt:
         """Set the tags, one request each."""
-        from mlflow.entities.model_registry import RegisteredModelTag
+        from hokusai_backend_mlflow.mlflow_entities import RegisteredModelTag
 
         store = self._client.registry(deadline)
         with _about_models():

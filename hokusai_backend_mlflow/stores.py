@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Protocol
 
+import mlflow  # noqa: F401 - before its modules (see mlflow_entities)
 from mlflow.protos.service_pb2 import MlflowService
 from mlflow.store.model_registry.rest_store import RestStore as RegistryRestStore
 from mlflow.store.tracking.rest_store import RestStore as TrackingRestStore

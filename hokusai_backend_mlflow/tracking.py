@@ -47,7 +47,7 @@ class TrackingHooks:
         self, operation: CreateExperiment, deadline: Deadline
     ) -> Receipt:
         """Look the name up, and create the experiment where it is not there."""
-        from mlflow.entities import ExperimentTag
+        from hokusai_backend_mlflow.mlflow_entities import ExperimentTag
 
         store = self._client.tracking(deadline)
         if found := self._experiment_named(store, operation.name):
@@ -64,7 +64,7 @@ class TrackingHooks:
     @hookimpl
     def tracking_create_run(self, operation: CreateRun, deadline: Deadline) -> Receipt:
         """Create the run as a plain client does, the ``op_id`` among its tags."""
-        from mlflow.entities import RunTag
+        from hokusai_backend_mlflow.mlflow_entities import RunTag
 
         store = self._client.tracking(deadline)
         tags = {**operation.tags, OP_ID_TAG: operation.op_id}
@@ -84,8 +84,8 @@ class TrackingHooks:
     @hookimpl
     def tracking_log_batch(self, operation: LogBatch, deadline: Deadline) -> Receipt:
         """Send one request; a refused param is compared with what is stored."""
-        from mlflow.entities import Metric as MlflowMetric
-        from mlflow.entities import Param, RunTag
+        from hokusai_backend_mlflow.mlflow_entities import Metric as MlflowMetric
+        from hokusai_backend_mlflow.mlflow_entities import Param, RunTag
 
         store = self._client.tracking(deadline)
         try:
@@ -107,7 +107,7 @@ class TrackingHooks:
     @hookimpl
     def tracking_update_run(self, operation: UpdateRun, deadline: Deadline) -> Receipt:
         """Set status, end time and name in one request."""
-        from mlflow.entities import RunStatus
+        from hokusai_backend_mlflow.mlflow_entities import RunStatus
 
         status = operation.status and RunStatus.from_string(operation.status)
         self._client.tracking(deadline).update_run_info(
@@ -168,7 +168,7 @@ class TrackingHooks:
     @hookimpl
     def tracking_search_runs(self, query: RunQuery, deadline: Deadline) -> Page[Run]:
         """Search runs, one page."""
-        from mlflow.entities import ViewType
+        from hokusai_backend_mlflow.mlflow_entities import ViewType
 
         try:
             found = self._client.tracking(deadline).search_runs(
@@ -210,7 +210,7 @@ class TrackingHooks:
 
 
 def _all_runs(store: Any, experiment_ids: list[str], condition: str) -> Iterator[Any]:
-    from mlflow.entities import ViewType
+    from hokusai_backend_mlflow.mlflow_entities import ViewType
 
     return pages(
         lambda token: store.search_runs(

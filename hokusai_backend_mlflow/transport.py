@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import mlflow  # noqa: F401 - before its modules (see mlflow_entities)
 import requests
 from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
 from mlflow.tracking.request_auth.registry import fetch_auth
