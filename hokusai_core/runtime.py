@@ -228,7 +228,8 @@ class Runtime:
             How many operations are left of this destination; None where nobody can tell.
         """
         if not self.drainer.running:
-            return 0
+            # Another process delivers, but what this one leaves is told by this one.
+            return self.waiting() if self.streams.any_queued else 0
         until = time.monotonic() + timeout
         while self.waiting() != 0 and time.monotonic() < until:
             self.drainer.wake()
