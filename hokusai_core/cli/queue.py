@@ -194,43 +194,38 @@ def _console() -> Console:
 
 
 def _print_entries(found: Sequence[QueueEntry], own: str, out: Console) -> None:
-    several = {entry.state for entry in found} != {"dead"}
-    elsewhere = any(entry.destination != own for entry in found)
-    spooled = any(entry.place == "spool" for entry in found)
-    shown = table(
-        "operation",
-        "kind",
-        *(["state"] if several else []),
-        "stream",
-        *(["destination"] if elsewhere else []),
-        *(["place"] if spooled else []),
-        "since",
-        "attempts",
-        "next attempt",
-        "reason",
-    )
+    """Print a table that is readable on a narrow terminal: several lines for each operation."""
+    shown = table("operation", "queued", "stream and reason")
+    shown.show_lines = True
     shown.columns[0].no_wrap = True
     for entry in found:
-        shown.add_row(
-            entry.op_id,
-            entry.kind,
-            *([entry.state] if several else []),
+        attempts = f"{entry.attempts} attempt{'' if entry.attempts == 1 else 's'}"
+        where = [
             entry.stream,
-            *([entry.destination] if elsewhere else []),
-            *([entry.place] if spooled else []),
-            duration(entry.age_seconds),
-            str(entry.attempts),
-            _next_attempt(entry),
-            entry.reason,
+            *([f"for {entry.destination}"] if entry.destination != own else []),
+            *(["in the spool of this machine"] if entry.place == "spool" else []),
+        ]
+        shown.add_row(
+            _lines(entry.op_id, f"{entry.kind}, {entry.state}"),
+            _lines(f"{duration(entry.age_seconds)} ago", attempts, _next_attempt(entry)),
+            _lines(*where, entry.reason),
         )
     out.print(shown)
+
+
+def _joined(*texts: str) -> str:
+    return ", ".join(text for text in texts if text)
+
+
+def _lines(*texts: str) -> str:
+    return "\n".join(text for text in texts if text)
 
 
 def _next_attempt(entry: QueueEntry) -> str:
     due = entry.next_attempt_seconds
     if due is None:
         return ""
-    return f"in {duration(due)}" if due > 0 else "now"
+    return f"next attempt in {duration(due)}" if due > 0 else "next attempt now"
 
 
 def _print_details(found: QueueDetails, out: Console) -> None:
@@ -242,8 +237,7 @@ def _print_details(found: QueueDetails, out: Console) -> None:
         "stream": found.stream,
         "destination": found.destination,
         "queued": f"{duration(found.age_seconds)} ago",
-        "attempts": str(found.attempts),
-        "next attempt": _next_attempt(found),
+        "attempts": _joined(str(found.attempts), _next_attempt(found)),
         "reason": found.reason,
         "applied": "perhaps, by an earlier attempt" if found.maybe_applied else "",
         "primary id": found.primary_id,

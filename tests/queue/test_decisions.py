@@ -60,7 +60,7 @@ def test_a_refused_creation_is_listed_with_its_reason(job: Job) -> None:
 
 
 def test_one_operation_is_shown_with_what_depends_on_it(job: Job) -> None:
-    run, entry = dead_run(job)
+    _, entry = dead_run(job)
     shown = job.queue.show(entry.op_id)
     assert shown.payload is not None
     assert shown.payload["run_name"] == "refused"

@@ -1,0 +1,178 @@
+"""``hokusai queue``: what was refused is seen, understood, and treated, against a real server."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from hokusai_core import ExperimentManager
+from tests.cli.conftest import REFUSED_URL, Outage
+from tests.support.mlflow_server import MlflowServer
+
+Run = Callable[..., Result]
+RunJson = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture
+def refused_param(outage: Outage, run_json: RunJson) -> tuple[str, dict[str, Any]]:
+    """A run whose second value of a param the server refused; the rest is delivered."""
+    outage.end()
+    run = outage.manager.start_run(run_name="changes its mind")
+    run.log_param("lr", 0.1)
+    outage.begin()
+    run.log_param("lr", 0.2)
+    run.log_metric("loss", 0.5)
+    run.end()
+    outage.end()
+    run_json("sync", "--tracking-uri", outage.proxy.url)
+    code, found = run_json("queue", "list", "--tracking-uri", outage.proxy.url)
+    assert code == 0
+    (letter,) = found
+    return run.run_id, letter
+
+
+def test_what_was_refused_is_listed_and_shown(
+    run_command: Run, run_json: RunJson, outage: Outage, refused_param: tuple[str, dict[str, Any]]
+) -> None:
+    run_id, letter = refused_param
+    assert (letter["kind"], letter["state"], letter["place"]) == ("log_batch", "dead", "journal")
+    assert letter["stream"] == f"run/{run_id}"
+    assert "lr" in letter["error"]
+    listed = run_command("queue", "list", "--dead", "--tracking-uri", outage.proxy.url)
+    assert listed.exit_code == 0
+    for text in (letter["op_id"], "log_batch", f"run/{run_id}"):
+        assert text in listed.stdout
+    code, shown = run_json("queue", "show", letter["op_id"], "--tracking-uri", outage.proxy.url)
+    assert code == 0
+    assert shown["payload"]["params"] == {"lr": "0.2"}
+    assert shown["dependents"] == []
+    text = run_command("queue", "show", letter["op_id"], "--tracking-uri", outage.proxy.url).stdout
+    assert '"lr": "0.2"' in text
+    assert "dead" in text
+    code, found = run_json(
+        "queue", "list", "--all", "--stream", "run/none", "--tracking-uri", outage.proxy.url
+    )
+    assert (code, found) == (0, [])
+
+
+def test_a_retry_comes_back_and_a_discard_ends_it(
+    run_command: Run, run_json: RunJson, outage: Outage, refused_param: tuple[str, dict[str, Any]]
+) -> None:
+    _, letter = refused_param
+    where = ("--tracking-uri", outage.proxy.url)
+    again = run_command("queue", "retry", letter["op_id"], *where)
+    assert (again.exit_code, "1 operations wait again" in again.stdout) == (0, True)
+    code, found = run_json("queue", "list", "--waiting", *where)
+    assert [entry["op_id"] for entry in found] == [letter["op_id"]]
+    assert found[0]["next_attempt_seconds"] is not None
+    assert run_json("sync", *where)[1]["dead"] == 1
+    gone = run_command("queue", "discard", letter["op_id"], *where)
+    assert (gone.exit_code, "1 operations are discarded" in gone.stdout) == (0, True)
+    assert "Nothing is dead." in run_command("queue", "list", *where).stdout
+    assert run_json("sync", *where)[0] == 0
+    _code, found = run_json("queue", "list", "--all", *where)
+    assert {entry["state"] for entry in found} == {"delivered", "discarded"}
+
+
+def test_what_waits_is_listed_with_its_next_attempt(
+    run_command: Run, run_json: RunJson, refused: ExperimentManager
+) -> None:
+    run = refused.start_run(run_name="waits")
+    run.log_metric("loss", 0.5)
+    where = ("--tracking-uri", REFUSED_URL)
+    run_command("sync", "--wait", "0", *where)
+    code, found = run_json("queue", "list", "--waiting", *where)
+    assert code == 0
+    kinds = {entry["kind"]: entry for entry in found}
+    assert set(kinds) == {"create_experiment", "create_run", "log_batch"}
+    assert kinds["create_experiment"]["error"]
+    text = run_command("queue", "list", "--waiting", *where).stdout
+    assert f"run/{run.run_id}" in text
+    assert "next attempt" in text
+    limited = run_command("queue", "list", "--waiting", "--limit", "1", *where).stdout
+    assert "the first 1" in limited
+
+
+def test_a_creation_is_discarded_only_with_what_needs_it(
+    run_command: Run, run_json: RunJson, refused: ExperimentManager
+) -> None:
+    run = refused.start_run(run_name="never")
+    run.log_metric("loss", 0.5)
+    where = ("--tracking-uri", REFUSED_URL)
+    _, found = run_json("queue", "list", "--waiting", "--stream", f"run/{run.run_id}", *where)
+    creation, batch = found
+    _, shown = run_json("queue", "show", creation["op_id"], *where)
+    assert [entry["op_id"] for entry in shown["dependents"]] == [batch["op_id"]]
+    kept = run_command("queue", "discard", creation["op_id"], *where)
+    assert kept.exit_code == 1
+    assert batch["op_id"] in kept.stdout
+    assert "Nothing was changed" in kept.stdout
+    done = run_command("queue", "discard", creation["op_id"], "--yes", *where)
+    assert (done.exit_code, "2 operations are discarded" in done.stdout) == (0, True)
+
+
+def test_a_backlog_is_moved_when_it_is_confirmed(
+    run_command: Run, run_json: RunJson, outage: Outage, mlflow_server: MlflowServer
+) -> None:
+    """The server comes back at another address: here, its own instead of the proxy's."""
+    run_id = outage.log_run("moves")
+    old = outage.runtime.destination
+    server = f"http://127.0.0.1:{mlflow_server.port}"
+    preview = run_command("queue", "move", "--from", old, "--tracking-uri", server)
+    assert preview.exit_code == 1
+    assert f"operations wait for {old}." in preview.stdout
+    assert "Nothing was changed" in preview.stdout
+    done = run_command("queue", "move", "--from", old, "--yes", "--tracking-uri", server)
+    assert done.exit_code == 0
+    again = run_command("queue", "move", "--from", old, "--yes", "--tracking-uri", server)
+    assert "0 entries went" in again.stdout
+    code, report = run_json("sync", "--tracking-uri", server)
+    assert (code, report["left"], report["others"]) == (0, 0, {})
+    manager = ExperimentManager(
+        outage.manager.config.experiment_name,
+        mlflow_tracking_uri=server,
+        settings=outage.manager.config.settings,
+    )
+    try:
+        assert len(manager.get_metric_history(run_id, "loss")) == 5
+    finally:
+        manager.runtime.close_connections()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("show", "f" * 32), "knows no operation"),
+        (("retry", "f" * 32), "knows no operation"),
+        (("discard", "f" * 32), "knows no operation"),
+        (("retry",), "--all"),
+        (("retry", "f" * 32, "--all"), "--all"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    run_command: Run, arguments: tuple[str, ...], words: str
+) -> None:
+    result = run_command("queue", *arguments, "--backend", "mock")
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_without_a_journal_the_exit_code_is_two(
+    run_command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOKUSAI_DATABASE_URL", "postgresql+psycopg://a:hidden@127.0.0.1:1/hokusai")
+    result = run_command("queue", "list", "--tracking-uri", REFUSED_URL)
+    assert result.exit_code == 2
+    assert "hidden" not in result.output
+    monkeypatch.setenv("HOKUSAI_FALLBACK", "none")
+    assert run_command("queue", "list", "--backend", "mock").exit_code == 2
+
+
+def test_nothing_dead_is_said(run_command: Run) -> None:
+    result = run_command("queue", "list", "--backend", "mock")
+    assert (result.exit_code, result.stdout) == (0, "Nothing is dead.\n")
+    retried = run_command("queue", "retry", "--all", "--backend", "mock")
+    assert retried.exit_code == 0
+    assert "0 operations wait again" in retried.stdout
