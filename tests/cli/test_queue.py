@@ -63,7 +63,7 @@ def test_a_retry_comes_back_and_a_discard_ends_it(
     where = ("--tracking-uri", outage.proxy.url)
     again = run_command("queue", "retry", letter["op_id"], *where)
     assert (again.exit_code, "1 operations wait again" in again.stdout) == (0, True)
-    code, found = run_json("queue", "list", "--waiting", *where)
+    _, found = run_json("queue", "list", "--waiting", *where)
     assert [entry["op_id"] for entry in found] == [letter["op_id"]]
     assert found[0]["next_attempt_seconds"] is not None
     assert run_json("sync", *where)[1]["dead"] == 1

@@ -41,6 +41,10 @@ def main(action: str, url: str, folder: str) -> None:
         journal = open_backend("sql", BackendConfig(settings=settings, role="journal")).journal
         print(journal.journal_backlog("").waiting, flush=True)
         journal.journal_close()
+    elif action == "upgrade":
+        journal = open_backend("sql", BackendConfig(settings=settings, role="journal")).journal
+        print(journal.journal_upgrade(), flush=True)
+        journal.journal_close()
     elif action == "hang":
         entry = Entry(operation=log_metric("a"), destination=HERE)
         with Database(url, settings).begin() as connection:
