@@ -10,6 +10,7 @@
         trap.deliver()            # only now the server gets the first request
 """
 
+import fnmatch
 import socket
 import threading
 from typing import Literal
@@ -21,27 +22,30 @@ _ANSWER_SECONDS = 30.0
 
 
 class Trap:
-    """Catches the next request with this method whose path ends so and whose body holds ``body``.
+    """Catches the next request with this method, whose path ends so, and that holds one of ``marks``.
+
+    ``path`` may hold ``*``; without marks every such request is meant.
 
     ``late``: the server does not get it until :meth:`deliver`; the client never gets an answer.
     The other faults are those of :class:`FaultProxy`: the server carries the request out.
     """
 
-    def __init__(self, port: int, method: str, path: str, fault: Fault, body: str) -> None:
+    def __init__(
+        self, port: int, method: str, path: str, fault: Fault, marks: tuple[str, ...]
+    ) -> None:
         self.fault = fault
         self.request = b""
         self._port = port
-        self._method = method.encode()
-        self._path = path.encode()
-        self._body = body.encode()
+        self._line = f"{method} *{path}"
+        self._marks = tuple(mark.encode() for mark in marks)
         self._sprung = threading.Event()
 
     def catches(self, request: bytes) -> bool:
         """Say whether the request is the one."""
-        line, _, rest = request.partition(b"\r\n")
-        method, target, _ = line.split(b" ", 2)
-        path = target.partition(b"?")[0]
-        return method == self._method and path.endswith(self._path) and self._body in rest
+        method, target, _ = request.partition(b"\r\n")[0].decode("latin-1").split(" ", 2)
+        path = target.partition("?")[0]
+        marked = not self._marks or any(mark in request for mark in self._marks)
+        return marked and fnmatch.fnmatchcase(f"{method} {path}", self._line)
 
     def spring(self, request: bytes) -> None:
         """Keep the request."""
@@ -50,7 +54,7 @@ class Trap:
 
     def wait(self, seconds: float = 30.0) -> None:
         """Wait until the request has come, and where it is not late, the server has answered it."""
-        assert self._sprung.wait(seconds), f"no {self._method!r} {self._path!r} came"
+        assert self._sprung.wait(seconds), f"no request {self._line} came"
 
     def deliver(self) -> int:
         """Let the server carry out the kept request now; gives the status of its answer."""
@@ -76,9 +80,9 @@ class LateProxy(FaultProxy):
         self._server_port = upstream_port
         super().__init__(upstream_port)
 
-    def trap(self, method: str, path: str, fault: Fault, body: str = "") -> Trap:
+    def trap(self, method: str, path: str, fault: Fault, *marks: str) -> Trap:
         """Set a trap for one request."""
-        trap = Trap(self._server_port, method, path, fault, body)
+        trap = Trap(self._server_port, method, path, fault, marks)
         with self._traps_lock:
             self._traps.append(trap)
         return trap

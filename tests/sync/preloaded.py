@@ -2,7 +2,7 @@
 
 import hokusai_backend_mlflow.client
 import hokusai_backend_mlflow.plugin
-import hokusai_backend_mlflow.stores
+import hokusai_backend_mlflow.stores  # noqa: F401
 import hokusai_backend_sql.plugin
-import hokusai_backend_sql.postgresql
+import hokusai_backend_sql.postgresql  # noqa: F401
 import tests.sync.worker_process  # noqa: F401

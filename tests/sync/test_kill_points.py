@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.late_proxy import LateProxy
 from tests.support.mlflow_server import MlflowServer
-from tests.support.sql_fixtures import DATABASES
 from tests.support.ports import free_port
+from tests.support.sql_fixtures import DATABASES
 from tests.sync.worker_process import Job, Point, Workers
 from tests.sync.workload import Workload, destination_settings
 
@@ -86,18 +86,18 @@ FORWARDING = [
     Point("spool", "journal_claim", "after", 2),
     Point("spool", "journal_settle", "after", 2),
 ]
-REQUESTS = {
-    "experiment": ("POST", "/experiments/create", ""),
-    "run": ("POST", "/runs/create", ""),
-    "batch": ("POST", "/runs/log-batch", ""),
+REQUESTS: dict[str, tuple[str, ...]] = {
+    "experiment": ("POST", "/experiments/create"),
+    "run": ("POST", "/runs/create"),
+    "batch": ("POST", "/runs/log-batch"),
     "end of a run": ("POST", "/runs/update", "FINISHED"),
-    "artifact": ("PUT", "/files/large.bin", ""),
-    "logged model": ("POST", "/logged-models", ""),
-    "output": ("POST", "/runs/outputs", ""),
-    "registered model": ("POST", "/registered-models/create", ""),
-    "version": ("POST", "/model-versions/create", ""),
-    "version tag": ("POST", "/model-versions/set-tag", ""),
-    "alias": ("POST", "/registered-models/alias", ""),
+    "artifact": ("PUT", "/files/large.bin"),
+    "logged model": ("POST", "/logged-models"),
+    "output": ("POST", "/runs/outputs"),
+    "registered model": ("POST", "/registered-models/create"),
+    "version": ("POST", "/model-versions/create"),
+    "version tag": ("POST", "/model-versions/set-tag"),
+    "alias": ("POST", "/registered-models/alias"),
 }
 QUICK_REQUESTS = ("run", "batch", "version")
 
@@ -160,8 +160,8 @@ def test_killed_while_the_answer_is_under_way(
     load = Workload()
     load.write(settings, tmp_path)
     with LateProxy(mlflow_server.port) as proxy:
-        method, path, body = REQUESTS[what]
-        trap = proxy.trap(method, path, "hold_answer", body)
+        method, path, *marks = REQUESTS[what]
+        trap = proxy.trap(method, path, "hold_answer", *marks)
         victim = workers.start(Job(proxy.url, settings | VICTIM, wait_seconds=30))
         trap.wait()
         victim.kill()
