@@ -1,5 +1,6 @@
 """What the documentation shows works."""
 
+import configparser
 import re
 import tomllib
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer.main
+import yaml
 from typer.testing import CliRunner
 
 from hokusai_core.cli import application
@@ -23,7 +25,7 @@ from tests.docs.pages import (
     script_of,
 )
 
-LANGUAGES = {"python", "bash", "console", "text", "toml"}
+LANGUAGES = {"python", "bash", "console", "text", "toml", "ini", "yaml"}
 PROGRAMS = {"export", "hokusai", "mlflow", "pip", "python", "python3"}
 PROGRAMS_OF_ENVIRONMENT = {"hokusai", "lint-imports", "mkdocs", "mypy", "pip", "python", "ruff"}
 
@@ -67,6 +69,25 @@ def test_commands_exist(page: Path, help_of: Callable[[tuple[str, ...]], str]) -
                 assert not option.startswith("--") or option in text, command
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_configuration_files_are_well_formed(
+    page: Path, help_of: Callable[[tuple[str, ...]], str]
+) -> None:
+    for block in blocks_of(page):
+        text = "\n".join(block.lines)
+        commands: list[list[str]] = []
+        if block.language == "yaml":
+            commands = list(_commands_in(yaml.safe_load(text)))
+        elif block.language == "ini":
+            unit = configparser.ConfigParser()
+            unit.read_string(text)
+            commands = [unit["Service"]["ExecStart"].split()]
+        for program, *arguments in commands:
+            assert Path(program).name == "hokusai"
+            described = help_of(tuple(word for word in arguments if not word.startswith("-")))
+            assert all(option in described for option in arguments if option.startswith("-"))
+
+
 def test_the_reference_describes_every_option(help_of: Callable[[tuple[str, ...]], str]) -> None:
     text = (ROOT / "docs/reference/command.md").read_text(encoding="utf-8")
     for section in text.split("\n## hokusai ")[1:]:
@@ -95,6 +116,17 @@ def help_of() -> Callable[[tuple[str, ...]], str]:
         return result.output
 
     return ask
+
+
+def _commands_in(manifest: Any) -> Iterator[list[str]]:
+    """Every value named "command" in a manifest."""
+    if isinstance(manifest, dict):
+        if "command" in manifest:
+            yield manifest["command"]
+        manifest = list(manifest.values())
+    if isinstance(manifest, list):
+        for item in manifest:
+            yield from _commands_in(item)
 
 
 @cache

@@ -1,6 +1,7 @@
 """What was retried never writes over what was decided later."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -86,7 +87,7 @@ def test_a_later_status_stays(job: Job) -> None:
     assert job.manager.get_run(run.run_id).info.status == "FINISHED"
 
 
-def test_a_later_file_stays(job: Job) -> None:
+def test_a_later_file_stays(job: Job, tmp_path: Path) -> None:
     run, op_id = refused_then_later(
         job,
         "log_artifact",
@@ -94,7 +95,7 @@ def test_a_later_file_stays(job: Job) -> None:
         lambda run: run.log_text("late", "notes.txt"),
     )
     assert retried(job, op_id) == "superseded"
-    assert run.download_artifacts("notes.txt").read_text() == "late"
+    assert run.download_artifacts("notes.txt", tmp_path).read_text() == "late"
 
 
 @pytest.mark.parametrize("direct", [True, False], ids=["delivered at once", "queued"])
