@@ -46,7 +46,7 @@ class FallbackStore:
         self._max_artifact_bytes = max_artifact_bytes
         self._on_open = on_open
         self._answered = False
-        self._spooled: set[str] = set()
+        self._spooled: set[str] | None = None
 
     @property
     def journal(self) -> Journal:
@@ -93,7 +93,7 @@ class FallbackStore:
         if spool:
             try:
                 spool.journal_append((entry,), open_content)
-                self._spooled.add(operation.stream)
+                self._spooled = {*(self._spooled or ()), operation.stream}
                 return "spool"
             except JournalUnavailableError as failure:
                 failures.append(failure)
@@ -206,19 +206,20 @@ class FallbackStore:
             yield spool
 
     def _stays_on_spool(self, spool: Journal) -> bool:
-        """Whether something that this process put on the spool is still there.
+        """Whether something that this process, or one before it, put on the spool is still there.
 
         Until it is forwarded everything goes there, so that nothing comes to the journal before
         what it waits for.
         """
-        if not self._spooled:
-            return False
         try:
-            if spool.journal_unsettled(tuple(self._spooled)):
+            if self._spooled is None:
+                found = spool.journal_read(EntryQuery())
+                self._spooled = {entry.stream for entry in found}
+            if self._spooled and spool.journal_unsettled(tuple(self._spooled)):
                 return True
         except JournalUnavailableError:
-            return True
-        self._spooled.clear()
+            return bool(self._spooled)
+        self._spooled = set()
         return False
 
     def _ask_journal(self, question: Callable[[Journal], T]) -> T:

@@ -39,6 +39,7 @@ from hokusai_core.journal import Claim, ClaimRequest, QueuedOperation, Release, 
 from hokusai_core.operations import (
     AliasOperation,
     AnyOperation,
+    CreateRegisteredModel,
     LogArtifact,
     LogBatch,
 )
@@ -197,7 +198,7 @@ class SyncWorker:
     def _drop_superseded(self, progress: _Progress) -> None:
         """Settle what was retried, and was decided by a later operation meanwhile."""
         left, superseded = without_superseded(progress.claim, self._journal.journal_read)
-        progress.left = list(left)
+        progress.left = _creations_first(left)
         if superseded:
             self._settle(
                 progress,
@@ -416,3 +417,18 @@ class SyncWorker:
         progress.renewed_at = now
         settled = {settlement.op_id for settlement in settlements}
         progress.left = [entry for entry in progress.left if entry.op_id not in settled]
+
+
+def _creations_first(entries: Sequence[QueuedOperation]) -> list[QueuedOperation]:
+    """Give creations before the rest, each in its order.
+
+    What names a creation can have come to the journal before it: the creation was on the spool of
+    another process. In its place it would wait for ever behind what waits for it.
+    """
+    return sorted(entries, key=lambda entry: not _makes_something(entry.operation))
+
+
+def _makes_something(operation: AnyOperation | None) -> bool:
+    return isinstance(operation, CreateRegisteredModel) or (
+        operation is not None and operation.creates is not None
+    )
