@@ -24,7 +24,7 @@ from hokusai_core.hookspecs import Journal, OpenContent
 from hokusai_core.identifiers import new_op_id
 from hokusai_core.ids import IdTranslator
 from hokusai_core.lazy import Lazy
-from hokusai_core.operations import AnyOperation, LogBatch, Operation
+from hokusai_core.operations import AnyOperation
 from hokusai_core.outages import OutageReporter
 from hokusai_core.plugins import BackendConfig
 from hokusai_core.reading import Sources
@@ -207,18 +207,6 @@ class World:
         self.place.time_passes(seconds)
 
 
-def may_be_late(operation: Operation) -> bool:
-    """Whether an effect that comes after its successors' harms nothing.
-
-    True for creations, which wait out the late-effect window, and for what commutes. What the last
-    writer decides (tags, status, aliases, files) is not among them: a repeat of an earlier write
-    that lands after a later one puts the earlier value back.
-    """
-    if isinstance(operation, LogBatch):
-        return not operation.tags
-    return operation.creates is not None
-
-
 class _GuardedJournal:
     """A journal as one of the living reaches it."""
 
@@ -262,7 +250,7 @@ class _GuardedPrimary:
     ) -> Receipt:
         world = self._world
         world.reach("before send", self._life, operation)
-        if world.delays and may_be_late(operation):
+        if world.delays:
             world.delays -= 1
             world.delay(operation, open_content)
             raise UnavailableError("The answer is late.", maybe_applied=True)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
-    invariant,
+    initialize,
     multiple,
     precondition,
     rule,
@@ -64,13 +64,12 @@ from hokusai_core.testing.simulation import (
     SimulatedClock,
     SimulatedProcess,
     World,
-    may_be_late,
 )
 
 LEASE_SECONDS = 30.0
 WINDOW_SECONDS = 60.0
 _PROCESSES = st.integers(0, 1)
-_DRAIN_ROUNDS = 60
+_DRAIN_ROUNDS = 10
 
 _WORKER_POINTS = (
     "before journal_claim",
@@ -132,14 +131,19 @@ class SyncMachine(RuleBasedStateMachine):
         self.model_name = self.world.name("model")
         self.experiment_ids: dict[str, str] = {}
         self.rejected: set[str] = set()
-        self.last: tuple[SimulatedProcess, LoggedRun] | None = None
 
     # What users do
+
+    @initialize(target=runs, process=_PROCESSES, down=st.booleans())
+    def start_first_run(self, process: int, down: bool) -> Any:
+        """Begin with a run, some in an outage."""
+        self.primary_is(down)
+        return self.start_run(process, None, tagged=True)
 
     @rule(target=runs, process=_PROCESSES, parent=st.none() | runs, tagged=st.booleans())
     def start_run(self, process: int, parent: LoggedRun | None, tagged: bool) -> Any:
         """Create a run, some with a parent."""
-        writer = self.processes[process]
+        writer = self._writer(process, parent) if parent else self.processes[process]
         experiment_id = self._experiment(writer)
         if experiment_id is None:
             return multiple()
@@ -158,7 +162,7 @@ class SyncMachine(RuleBasedStateMachine):
         for key, value in tags.items():
             run.tags[key] = Register([Write(writer.name, creation.op_id, value)])
         self.ledger.runs.append(run)
-        self.last = (writer, run)
+        self._read_back(writer, run)
         return run
 
     @rule(
@@ -184,12 +188,12 @@ class SyncMachine(RuleBasedStateMachine):
             params={f"param {number}": str(number)} if params else {},
             tags={tag: str(number)} if tag else {},
         )
-        self._log(self.processes[process], run, batch)
+        self._log(self._writer(process, run), run, batch)
 
     @rule(process=_PROCESSES, run=runs, point=st.sampled_from(_WRITER_POINTS))
     def is_killed_while_logging(self, process: int, run: LoggedRun, point: str) -> None:
         """Kill a process inside a call; the next one begins with what is stored."""
-        writer = self.processes[process]
+        writer = self._writer(process, run)
         self.world.interruption = Interruption(point, 0, _kill)
         number = self.world.number()
         batch = LogBatch(
@@ -206,7 +210,7 @@ class SyncMachine(RuleBasedStateMachine):
     )
     def end_run(self, process: int, run: LoggedRun, other_id: bool, status: RunStatus) -> None:
         """Set a final status and the end time."""
-        writer = self.processes[process]
+        writer = self._writer(process, run)
         end = UpdateRun(
             op_id=self.world.op_id(),
             run_id=self._name_of(run, other=other_id),
@@ -218,12 +222,12 @@ class SyncMachine(RuleBasedStateMachine):
     @rule(process=_PROCESSES, run=runs, path=st.sampled_from(["a.txt", "folder/b.txt"]))
     def log_file(self, process: int, run: LoggedRun, path: str) -> None:
         """Log a file, over what is there."""
-        self._log_file(self.processes[process], run, path)
+        self._log_file(self._writer(process, run), run, path)
 
     @rule(target=versions, process=_PROCESSES, run=runs)
     def register_files(self, process: int, run: LoggedRun) -> Any:
         """Register a version from a run's files."""
-        writer = self.processes[process]
+        writer = self._writer(process, run)
         if not self._log_file(writer, run, "model/data.bin").certain:
             return multiple()
         return self._register(writer, run, None, f"runs:/{run.identifier}/model", None)
@@ -231,7 +235,7 @@ class SyncMachine(RuleBasedStateMachine):
     @rule(target=versions, process=_PROCESSES, run=runs)
     def register_logged_model(self, process: int, run: LoggedRun) -> Any:
         """Log a model and register a version of it."""
-        writer = self.processes[process]
+        writer = self._writer(process, run)
         experiment_id = self._experiment(writer)
         if experiment_id is None:
             return multiple()
@@ -260,7 +264,7 @@ class SyncMachine(RuleBasedStateMachine):
     @rule(process=_PROCESSES, version=versions)
     def tag_version(self, process: int, version: LoggedVersion) -> None:
         """Set a tag of a version."""
-        writer = self.processes[process]
+        writer = self._writer(process, version)
         value = str(self.world.number())
         operation = SetModelVersionTags(
             op_id=self.world.op_id(),
@@ -273,7 +277,7 @@ class SyncMachine(RuleBasedStateMachine):
     @rule(process=_PROCESSES, version=versions)
     def move_alias(self, process: int, version: LoggedVersion) -> None:
         """Let the alias point to a version."""
-        writer = self.processes[process]
+        writer = self._writer(process, version)
         operation = SetAlias(
             op_id=self.world.op_id(),
             name=self.model_name,
@@ -286,15 +290,13 @@ class SyncMachine(RuleBasedStateMachine):
 
     # What goes wrong
 
-    @rule()
-    def primary_goes_down(self) -> None:
-        """Refuse every call."""
-        self.world.primary.down()
-
-    @rule()
-    def primary_comes_up(self) -> None:
-        """Answer again."""
-        self.world.primary.up()
+    @rule(down=st.booleans())
+    def primary_is(self, down: bool) -> None:
+        """Refuse every call, or answer again."""
+        if down:
+            self.world.primary.down()
+        else:
+            self.world.primary.up()
 
     @rule(
         failure=st.sampled_from(["refuse", "lost answer", "lost request", "late"]),
@@ -329,15 +331,10 @@ class SyncMachine(RuleBasedStateMachine):
         self._accept_all()
         self._retry_dead()
 
-    @rule()
-    def journal_goes_down(self) -> None:
-        """Let nobody reach the journal."""
-        self.world.journal_down = True
-
-    @rule()
-    def journal_comes_up(self) -> None:
-        """Let everybody reach it again."""
-        self.world.journal_down = False
+    @rule(down=st.booleans())
+    def journal_is(self, down: bool) -> None:
+        """Let nobody reach the journal, or everybody again."""
+        self.world.journal_down = down
 
     @rule(
         hook=st.sampled_from(
@@ -400,9 +397,7 @@ class SyncMachine(RuleBasedStateMachine):
     ) -> None:
         """Pause a worker past its lease; meanwhile another works, and a process writes."""
 
-        def meanwhile(_life: Life, operation: AnyOperation | None) -> None:
-            if operation is not None and point == "before send" and not may_be_late(operation):
-                return
+        def meanwhile(_life: Life, _operation: AnyOperation | None) -> None:
             pause = LEASE_SECONDS + 1
             if long and point != "before send":
                 pause += WINDOW_SECONDS
@@ -420,14 +415,9 @@ class SyncMachine(RuleBasedStateMachine):
 
     # What must hold
 
-    @invariant()
-    def a_process_reads_what_it_wrote(self) -> None:
-        """Read the run that was written last, as its writer does."""
-        last, self.last = self.last, None
-        if last is None or self.world.journal_down:
-            return
-        process, run = last
-        if not process.reaches_journal:
+    def _read_back(self, process: SimulatedProcess, run: LoggedRun) -> None:
+        """A process reads what it wrote, wherever that is now."""
+        if self.world.journal_down or not process.reaches_journal:
             return
         try:
             seen = process.runs.get_run(run.identifier)
@@ -529,7 +519,7 @@ class SyncMachine(RuleBasedStateMachine):
             run.params[key] = Write(writer.name, batch.op_id, value, certain=outcome.certain)
         for point in batch.metrics:
             run.points[point] = Write(writer.name, batch.op_id, None, certain=outcome.certain)
-        self.last = (writer, run)
+        self._read_back(writer, run)
 
     def _log_file(self, writer: SimulatedProcess, run: LoggedRun, path: str) -> _Outcome:
         owner = ArtifactOwner(kind="run", id=run.identifier)
@@ -582,6 +572,18 @@ class SyncMachine(RuleBasedStateMachine):
         known = self.world.place.journal.journal_resolve((run.identifier,))
         return known.get(run.identifier, run.identifier)
 
+    def _writer(self, process: int, made: LoggedRun | LoggedVersion) -> SimulatedProcess:
+        """Give the process; where what was made is still hidden on the first one's spool, the first.
+
+        A process that names what only another one's spool knows can hold it back for ever: the
+        creation would come to the journal behind it.
+        """
+        op_id = made.creation.op_id
+        in_sight = EntryQuery(op_ids=(op_id,), states=("waiting", "delivered", "dead"))
+        if not made.identifier.endswith(op_id) or self.world.place.journal.journal_read(in_sight):
+            return self.processes[process]
+        return self.processes[0]
+
     def _has_to_see(self, process: SimulatedProcess, write: Write) -> bool:
         return (
             write.process == process.name
@@ -619,7 +621,7 @@ class SyncMachine(RuleBasedStateMachine):
                 idle = 0
             else:
                 idle += 1
-                self.world.clock.advance(WINDOW_SECONDS / 4)
+                self.world.clock.advance(WINDOW_SECONDS + 1)
 
     def _places(self) -> list[Any]:
         return [self.world.place.journal, self.processes[0].spool]
