@@ -30,6 +30,7 @@ from hokusai_core.journal import QueuedOperation
 from hokusai_core.lazy import Lazy
 from hokusai_core.outages import OutageReporter
 from hokusai_core.plugins import BackendConfig, BackendPlugin, Role
+from hokusai_core.poison import PoisonGuard
 from hokusai_core.reading import KEPT, Sources
 from hokusai_core.registry_reads import RegistryReader
 from hokusai_core.resolution import BackendSelection
@@ -125,6 +126,7 @@ class Runtime:
         self.registry = RegistryReader(self.sources)
         self._worker: SyncWorker | None = None
         self._pruner = Pruner(self._journals, settings.retention_seconds, clock)
+        self._poison = PoisonGuard(settings.max_attempts)
         _register_process_hooks(self)
 
     @classmethod
@@ -252,6 +254,8 @@ class Runtime:
         self.streams.reset_after_fork()
         self.reporter.reset_after_fork()
         self.drainer.reset_after_fork()
+        self._pruner = Pruner(self._journals, self.settings.retention_seconds, self.clock)
+        self._poison = PoisonGuard(self.settings.max_attempts)
         self._worker = None
 
     def _config(self, role: Role) -> BackendConfig:
@@ -325,6 +329,7 @@ class Runtime:
             self.settings,
             _worker_name(purpose),
             self.clock,
+            self._poison,
         )
 
     def _drainer_step(self) -> Step:
