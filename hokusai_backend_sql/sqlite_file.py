@@ -1,6 +1,8 @@
 """SQLite files that several processes share: WAL, private to the user, never on a network drive."""
 
+import contextlib
 import os
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,13 @@ def create_sqlite_engine(url: URL, *, timeout: float) -> Engine:
         connection.isolation_level = None  # transactions begin below, not where the driver thinks
         connection.create_function("hokusai_now", 0, time.time)
         connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "invalidate")
+    def roll_back(connection: Any, _record: Any, _cause: BaseException | None) -> None:
+        # At Ctrl-C the connection is closed, but SQLite keeps its locks while the traceback still
+        # holds a cursor.
+        with contextlib.suppress(sqlite3.Error):
+            connection.rollback()
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
