@@ -68,6 +68,7 @@ from hokusai_core.testing.simulation import (
 
 LEASE_SECONDS = 30.0
 WINDOW_SECONDS = 60.0
+_CIRCUIT_SECONDS = 16.0
 _PROCESSES = st.integers(0, 1)
 _DRAIN_ROUNDS = 10
 
@@ -91,7 +92,7 @@ _FORWARDER_POINTS = (
 _WRITER_POINTS = ("after send", "before journal_append", "after journal_append")
 _REFUSABLE = ("create_run", "log_batch", "update_run", "log_artifact", "create_model_version")
 
-Failure = Literal["refuse", "lost answer", "lost request", "late"]
+Failure = Literal["down", "refuse", "lost answer", "lost request", "late"]
 
 
 @dataclass
@@ -288,6 +289,29 @@ class SyncMachine(RuleBasedStateMachine):
         register = self.ledger.aliases.setdefault((self.model_name, "best"), Register())
         self._note(register, writer, operation, version.creation.op_id)
 
+    @rule(
+        process=_PROCESSES,
+        run=runs,
+        failure=st.sampled_from(["down", "lost answer", "lost request", "late"]),
+        other_id=st.booleans(),
+        afterwards=st.booleans(),
+    )
+    def write_around_an_outage(
+        self, process: int, run: LoggedRun, failure: Failure, other_id: bool, afterwards: bool
+    ) -> None:
+        """Write one tag again and again while the primary goes away and comes back."""
+        if failure == "down":
+            self.world.primary.down()
+        else:
+            self.next_writes_fail(failure, 1)
+        self.log(process, run, other_id, 0, 0, "stage")
+        self.end_run(process, run, other_id, "FINISHED")
+        self.log(process, run, False, 0, 0, "stage")
+        self.world.primary.up()
+        self.world.clock.advance(_CIRCUIT_SECONDS)
+        if afterwards:
+            self.log(process, run, other_id, 0, 0, "stage")
+
     # What goes wrong
 
     @rule(down=st.booleans())
@@ -389,11 +413,19 @@ class SyncMachine(RuleBasedStateMachine):
         point=st.sampled_from(_WORKER_POINTS),
         skip=st.integers(0, 2),
         long=st.booleans(),
+        writer=_PROCESSES,
         run=runs,
         steps=st.integers(1, 3),
     )
     def worker_is_paused(
-        self, process: int, point: str, skip: int, long: bool, run: LoggedRun, steps: int
+        self,
+        process: int,
+        point: str,
+        skip: int,
+        long: bool,
+        writer: int,
+        run: LoggedRun,
+        steps: int,
     ) -> None:
         """Pause a worker past its lease; meanwhile another works, and a process writes."""
 
@@ -405,7 +437,7 @@ class SyncMachine(RuleBasedStateMachine):
             self.world.clock.advance(pause)
             for _ in range(steps):
                 self._step(other)
-            self.log(1 - process, run, False, 0, 0, "stage")
+            self.log(writer, run, False, 0, 0, "stage")
             for _ in range(steps):
                 self._step(other)
 
