@@ -8,6 +8,7 @@ import pytest
 from hokusai_core.hookspecs import Journal
 from hokusai_core.journal import EntryQuery
 from tests.support.mlflow_server import MlflowServer
+from tests.support.sql_fixtures import DATABASES
 from tests.sync.worker_process import Job, Point, Workers
 from tests.sync.workload import Workload, destination_settings
 
@@ -15,19 +16,34 @@ PAUSED = {"lease_seconds": 2.0, "late_effect_seconds": 0.5, "write_timeout": 0.9
 """The first worker's lease has room for a request whenever it sends one, as in real life."""
 
 
+LOST, NO_TIME = "LeaseLostError", "UnavailableError"
+CASES = [
+    # Between send and settle.
+    (Point("journal", "journal_settle", "before", 2), LOST, "sqlite postgresql"),
+    (Point("primary", "tracking_create_run", "after"), "", "sqlite"),
+    (Point("primary", "registry_create_model_version", "after"), "", ""),
+    # Between claim and send.
+    (Point("journal", "journal_claim", "after", 2), "", ""),
+    (Point("primary", "tracking_create_run", "before"), NO_TIME, "postgresql"),
+    (Point("primary", "registry_create_model_version", "before"), NO_TIME, "sqlite"),
+]
+"""Where the worker is paused, what it meets there in the end, and the journals that are not soaked."""
+
+
 @pytest.mark.parametrize(
-    ("point", "error"),
+    ("database_url", "point", "error"),
     [
-        # Between send and settle.
-        (Point("journal", "journal_settle", "before", 2), "LeaseLostError"),
-        (Point("primary", "tracking_create_run", "after"), ""),
-        (Point("primary", "registry_create_model_version", "after"), ""),
-        # Between claim and send.
-        (Point("journal", "journal_claim", "after", 2), ""),
-        (Point("primary", "tracking_create_run", "before"), "UnavailableError"),
-        (Point("primary", "registry_create_model_version", "before"), "UnavailableError"),
+        pytest.param(
+            database,
+            point,
+            error,
+            id=f"{database}-{point}",
+            marks=() if database in quick else pytest.mark.soak,
+        )
+        for point, error, quick in CASES
+        for database in DATABASES
     ],
-    ids=str,
+    indirect=["database_url"],
 )
 def test_what_a_paused_worker_does_late_is_void(
     point: Point,

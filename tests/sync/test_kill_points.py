@@ -60,31 +60,24 @@ QUICK = {
         BETWEEN_TWO_REQUESTS,
         IN_AN_ARTIFACT,
         BEFORE_SETTLE,
-        AFTER_SETTLE,
         AFTER_RELEASE,
         Point("primary", "tracking_create_run", "before"),
-        Point("primary", "tracking_create_run", "after"),
         Point("primary", "tracking_create_logged_model", "after"),
-        Point("primary", "tracking_finalize_logged_model", "after"),
-        Point("primary", "registry_create_model_version", "before"),
         Point("primary", "registry_create_model_version", "after"),
-        Point("primary", "registry_set_alias", "after"),
     ],
     "postgresql": [
         AFTER_CLAIM,
-        IN_AN_ARTIFACT,
         BEFORE_SETTLE,
         AFTER_SETTLE,
         Point("primary", "tracking_create_run", "after"),
-        Point("primary", "registry_create_model_version", "after"),
     ],
 }
 FORWARDING = [
-    Point("spool", "journal_read", "after"),
-    Point("journal", "journal_append", "after", 1),
-    Point("journal", "journal_append", "before", 6),
+    pytest.param(Point("spool", "journal_read", "after"), marks=pytest.mark.soak),
+    pytest.param(Point("journal", "journal_append", "after", 1), marks=pytest.mark.soak),
+    Point("journal", "journal_append", "after", 6),
     Point("spool", "journal_claim", "after", 2),
-    Point("spool", "journal_settle", "after", 2),
+    pytest.param(Point("spool", "journal_settle", "after", 2), marks=pytest.mark.soak),
 ]
 REQUESTS: dict[str, tuple[str, ...]] = {
     "experiment": ("POST", "/experiments/create"),
@@ -99,7 +92,7 @@ REQUESTS: dict[str, tuple[str, ...]] = {
     "version tag": ("POST", "/model-versions/set-tag"),
     "alias": ("POST", "/registered-models/alias"),
 }
-QUICK_REQUESTS = ("run", "batch", "version")
+QUICK_REQUESTS = ("run", "version")
 
 
 def everywhere(point: Point) -> list[Any]:

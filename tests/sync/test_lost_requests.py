@@ -45,7 +45,7 @@ from tests.support.late_proxy import Fault, LateProxy
 from tests.support.mlflow_server import MlflowServer
 from tests.sync.workload import destination_settings, unique
 
-WINDOW_SECONDS = 5.0
+WINDOW_SECONDS = 4.0
 CONTENTS = (b"text", b"later")
 
 
@@ -390,7 +390,9 @@ def effects(scenes: dict[str, Scene]) -> dict[str, object]:
 EXPECTED = {case.name: case.superseded if case.successor else case.expected for case in CASES}
 
 
-@pytest.mark.parametrize("fault", ["drop_answer", "reset_after"])
+@pytest.mark.parametrize(
+    "fault", ["drop_answer", pytest.param("reset_after", marks=pytest.mark.soak)]
+)
 def test_answers_that_are_lost(fault: Fault, scenes: dict[str, Scene], line: Line) -> None:
     for case in CASES:
         scene = scenes[case.name]

@@ -18,14 +18,14 @@ from tests.sync.workload import destination_settings, nobody_there, unique
 
 VICTIMS = {"lease_seconds": 1.0, "late_effect_seconds": 2.0, "sync_threads": 2}
 """Requests of a worker that is gone have the window to take effect on a loaded machine."""
-POINTS = 7
+POINTS = 6
 """Metrics of each run, each in an operation of its own."""
 
 
 @pytest.mark.parametrize(
     ("streams", "kills", "at_once"),
     [
-        pytest.param(20, 16, 3, id="short"),
+        pytest.param(20, 8, 2, id="short"),
         pytest.param(120, 400, 4, id="long", marks=pytest.mark.soak),
     ],
 )
