@@ -83,21 +83,13 @@ class TrackingHooks:
 
     @hookimpl
     def tracking_log_batch(self, operation: LogBatch, deadline: Deadline) -> Receipt:
-        """Send one request; a refused param is compared with what is stored."""
-        from hokusai_backend_mlflow.mlflow_entities import Metric as MlflowMetric
-        from hokusai_backend_mlflow.mlflow_entities import Param, RunTag
+        """Send one request, the same as a plain client's for the same values.
 
+        A refused param is compared with what is stored.
+        """
         store = self._client.tracking(deadline)
         try:
-            store.log_batch(
-                operation.run_id,
-                [
-                    MlflowMetric(point.key, point.value, point.timestamp, point.step)
-                    for point in operation.metrics
-                ],
-                [Param(key, value) for key, value in operation.params.items()],
-                [RunTag(key, value) for key, value in operation.tags.items()],
-            )
+            _send_batch(store, operation)
         except RejectedError as cause:
             if operation.params:
                 _explain_changed_params(store, operation, cause)
@@ -239,6 +231,27 @@ def _explain_deleted_experiment(store: Any, experiment_id: str, refusal: Rejecte
         _active(experiment)
     except RejectedError as clear:
         raise clear from refusal
+
+
+def _send_batch(store: Any, operation: LogBatch) -> None:
+    """Send a single metric, param or tag to its own endpoint, as MLflow's client does, else a batch."""
+    from hokusai_backend_mlflow.mlflow_entities import Metric as MlflowMetric
+    from hokusai_backend_mlflow.mlflow_entities import Param, RunTag
+
+    metrics = [
+        MlflowMetric(point.key, point.value, point.timestamp, point.step)
+        for point in operation.metrics
+    ]
+    params = [Param(key, value) for key, value in operation.params.items()]
+    tags = [RunTag(key, value) for key, value in operation.tags.items()]
+    if len(metrics) + len(params) + len(tags) != 1:
+        store.log_batch(operation.run_id, metrics, params, tags)
+    elif metrics:
+        store.log_metric(operation.run_id, metrics[0])
+    elif params:
+        store.log_param(operation.run_id, params[0])
+    else:
+        store.set_tag(operation.run_id, tags[0])
 
 
 def _explain_changed_params(store: Any, operation: LogBatch, refusal: RejectedError) -> None:

@@ -58,7 +58,7 @@ def test_every_write_makes_the_requests_of_a_plain_client(wire: Wire, tmp_path: 
 
     pairs = [
         (
-            lambda: client.log_batch(plain_id, [Metric("m", 1.0, 1, 0)]),
+            lambda: client.log_metric(plain_id, "m", 1.0),
             lambda: run.log_metric("m", 1.0),
         ),
         (
@@ -66,7 +66,7 @@ def test_every_write_makes_the_requests_of_a_plain_client(wire: Wire, tmp_path: 
             lambda: run.log_metrics({f"m{n}": n for n in range(99)}, step=2),
         ),
         (
-            lambda: client.log_batch(plain_id, params=[Param("p", "1")]),
+            lambda: client.log_param(plain_id, "p", 1),
             lambda: run.log_param("p", 1),
         ),
         (
@@ -74,7 +74,7 @@ def test_every_write_makes_the_requests_of_a_plain_client(wire: Wire, tmp_path: 
             lambda: run.log_params({"q": 1, "r": 2}),
         ),
         (
-            lambda: client.log_batch(plain_id, tags=[RunTag("t", "1")]),
+            lambda: client.set_tag(plain_id, "t", 1),
             lambda: run.set_tag("t", 1),
         ),
         (
@@ -99,16 +99,6 @@ def test_every_write_makes_the_requests_of_a_plain_client(wire: Wire, tmp_path: 
         ours()
         assert wire.requests() == expected, f"pair {number}"
         assert len(expected) in (1, 2)
-
-    for one_by_one, ours in (
-        (lambda: client.log_metric(plain_id, "n", 1.0), lambda: run.log_metric("n", 1.0)),
-        (lambda: client.log_param(plain_id, "n", 1), lambda: run.log_param("n", 1)),
-        (lambda: client.set_tag(plain_id, "n", 1), lambda: run.set_tag("n", 1)),
-    ):
-        one_by_one()
-        count = len(wire.requests())
-        ours()
-        assert len(wire.requests()) == count == 1
 
     # A plain client reads the run first, and then sends the same.
     for plainly, ours in (

@@ -125,7 +125,7 @@ def test_cookies_stay_with_their_client(stub: MakeStub) -> None:
 def test_a_path_before_the_api_is_kept(stub: MakeStub) -> None:
     server = stub()
     opened(f"{server.url}/prefix/mlflow/").write(BATCH, soon())
-    assert server.requests[-1].path == "/prefix/mlflow/api/2.0/mlflow/runs/log-batch"
+    assert server.requests[-1].path == "/prefix/mlflow/api/2.0/mlflow/runs/log-metric"
 
 
 def test_a_workspace_is_asked_for_once_and_sent(
