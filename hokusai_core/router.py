@@ -115,12 +115,22 @@ class Router:
             NotStoredError: Primary, journal and spool all failed.
             TransientError: The primary is away, and there is no fallback.
         """
-        operation = self._ids.canonical(operation)
+        operation = self._canonical(operation)
         commutes = isinstance(operation, LogBatch) and operation.only_metrics
         if commutes and self._streams.is_direct(operation.stream):
             return self._write(operation, open_content)
         with self._streams.holding(operation.stream):
             return self._write(operation, open_content)
+
+    def _canonical(self, operation: AnyOperation) -> AnyOperation:
+        """Give the operation with the one id that all writes to its run are queued under."""
+        if (
+            isinstance(operation, RunOperation)
+            and creation_of(operation.run_id) is None
+            and not self._streams.known(operation.stream)
+        ):
+            self._ids.learn_from_journal(operation.run_id)
+        return self._ids.canonical(operation)
 
     def _write(self, operation: AnyOperation, open_content: OpenContent | None) -> WriteResult:
         if self._fallback and self._has_to_queue(operation):
