@@ -31,6 +31,8 @@ _CHILD_RUN = "evaluation"
 _MODEL = "demo-digits"
 _ALIAS = "champion"
 _SYNC_WAIT_SECONDS = 90.0
+_REMOVALS = 50
+_REMOVAL_PAUSE_SECONDS = 0.1
 
 
 def run_demo(console: Console, *, keep: bool) -> DemoReport:
@@ -238,4 +240,13 @@ def _folder(*, keep: bool) -> Iterator[Path]:
         kept = keep
     finally:
         if not kept:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, also while a database that is about to end still writes into it."""
+    for _ in range(_REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(_REMOVAL_PAUSE_SECONDS)

@@ -106,7 +106,19 @@ class DemoServer:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_SECONDS)
             if how is signal.SIGKILL:
+                self._wait_for_workers(self._process.pid)
                 self._process = None
+
+    @staticmethod
+    def _wait_for_workers(group: int) -> None:
+        """Wait until no process of the group is left that could still write a file."""
+        until = time.monotonic() + _END_SECONDS
+        while time.monotonic() < until:
+            try:
+                os.killpg(group, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(_POLL_SECONDS)
 
 
 def _free_port() -> int:

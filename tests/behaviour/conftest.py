@@ -13,7 +13,15 @@ from tests.behaviour.stack import Stack
 from tests.support.fault_proxy import FaultProxy
 from tests.support.tcp_gate import TcpGate
 
-FAST = {"late_effect_seconds": 0.5, "circuit_open_seconds": 0.1, "circuit_open_max_seconds": 0.3}
+FAST = {
+    "late_effect_seconds": 0.5,
+    "circuit_open_seconds": 0.1,
+    "circuit_open_max_seconds": 0.3,
+    # In these tests a primary that is away refuses; a busy machine is no outage.
+    "connect_timeout": 5.0,
+    "request_timeout": 20.0,
+    "write_timeout": 25.0,
+}
 OUTAGE_STACKS = ("mock", "mlflow-sqlite", "mlflow-postgresql", "postgresql")
 STACKS = (*OUTAGE_STACKS, "sqlite")
 
