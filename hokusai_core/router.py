@@ -13,6 +13,7 @@ from hokusai_core.errors import (
     CircuitOpenError,
     CredentialsRejectedError,
     JournalUnavailableError,
+    NotStoredError,
     PermanentError,
     PermissionDeniedError,
     TransientError,
@@ -225,7 +226,12 @@ class Router:
             not_before=self._settings.late_effect_seconds if waits else 0.0,
             error=str(failure) if failure else "",
         )
-        place = fallback.append(entry, open_content, failure)
+        try:
+            place = fallback.append(entry, open_content, failure)
+        except NotStoredError as lost:
+            if any(_may_be_stored(cause) for cause in lost.causes):
+                self._streams.set_queued(operation.stream)
+            raise
         self._streams.set_queued(operation.stream)
         self._reporter.fell_back(failure, place)
         self._on_queued()
@@ -282,3 +288,8 @@ def _attaches(operation: AnyOperation) -> bool:
     What gets or creates by name, or creates anew, has no order to keep with what others wrote.
     """
     return operation.creates is None and not isinstance(operation, CreateRegisteredModel)
+
+
+def _may_be_stored(cause: BaseException) -> bool:
+    """Whether a journal that did not answer may have taken the operation all the same."""
+    return isinstance(cause, JournalUnavailableError) and cause.maybe_applied
