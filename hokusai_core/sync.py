@@ -296,6 +296,13 @@ class SyncWorker:
         circuit = self._circuits.of(operation)
         members = parcel.members
         op_ids = tuple(entry.op_id for entry in members)
+        seconds = (
+            self._settings.artifact_idle_timeout
+            if isinstance(operation, LogArtifact)
+            else self._settings.write_timeout
+        )
+        # Begun before the lease is looked at, so that a pause after the look uses the time up.
+        deadline = Deadline(seconds, self._clock)
         self._keep_lease(progress)
         permit = circuit.admit()
         if permit is None:
@@ -306,20 +313,13 @@ class SyncWorker:
                     untouched=op_ids,
                 )
             )
-        seconds = (
-            self._settings.artifact_idle_timeout
-            if isinstance(operation, LogArtifact)
-            else self._settings.write_timeout
-        )
-        deadline = Deadline(seconds, self._clock)
         try:
             if members[0].maybe_applied and type(operation).searchable:
                 receipt = self._lookups.earlier_attempt(operation, deadline)
                 if receipt is None:
+                    deadline = Deadline(seconds, self._clock)
                     self._keep_lease(progress)
-                    receipt = self._primary.write(
-                        operation, Deadline(seconds, self._clock), open_content
-                    )
+                    receipt = self._primary.write(operation, deadline, open_content)
             else:
                 if isinstance(operation, AliasOperation):
                     self._lookups.refuse_moved_alias(operation, deadline)

@@ -2,13 +2,19 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hokusai_core.clock import Deadline
+from hokusai_core.entities import Receipt
+from hokusai_core.errors import UnavailableError
 from hokusai_core.hookspecs import Journal
-from hokusai_core.journal import EntryQuery
+from hokusai_core.journal import Claim, ClaimRequest, EntryQuery
+from hokusai_core.operations import CreateRun
 from tests.support.mlflow_server import MlflowServer
 from tests.support.sql_fixtures import DATABASES
+from tests.sync.test_worker import Bench
 from tests.sync.worker_process import Job, Point, Workers
 from tests.sync.workload import Workload, destination_settings
 
@@ -72,3 +78,35 @@ def test_what_a_paused_worker_does_late_is_void(
     assert resumed.delivered + outcome.delivered == load.operations
     assert journal.journal_read(EntryQuery(states=("delivered",))) == before
     load.check(mlflow_server.url, settings, tmp_path)
+
+
+@pytest.mark.parametrize("maybe_applied", [False, True])
+def test_a_pause_right_after_the_look_at_the_lease_leaves_no_time_to_send(
+    maybe_applied: bool,
+) -> None:
+    bench = Bench()
+    left: list[float] = []
+    run = CreateRun(experiment_id="0", run_name="r", start_time=1)
+    bench.append(run, maybe_applied=maybe_applied)
+    hooks: Any = bench.worker._journal
+    claim, renew = hooks.journal_claim, hooks.journal_renew
+
+    def claim_slowly(request: ClaimRequest) -> tuple[Claim, ...]:
+        claims: tuple[Claim, ...] = claim(request)
+        bench.clock.advance(bench.settings.lease_seconds * 0.6)
+        return claims
+
+    def renew_and_pause(claimed: Claim) -> bool:
+        renewed: bool = renew(claimed)
+        bench.clock.advance(bench.settings.lease_seconds * 2)
+        return renewed
+
+    def create(operation: CreateRun, deadline: Deadline) -> Receipt:
+        left.append(deadline.remaining())
+        raise UnavailableError("No time was left.")
+
+    hooks.journal_claim, hooks.journal_renew = claim_slowly, renew_and_pause
+    primary: Any = bench.primary.tracking
+    primary.tracking_create_run = create
+    bench.worker.run_once()
+    assert left == [0.0]

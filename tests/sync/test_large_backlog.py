@@ -22,7 +22,7 @@ from tests.sync.workload import destination_settings, unique
 
 FEW, MANY = 10, 5000
 STREAMS, OPERATIONS = 1000, 100_000
-MOST_GROWTH_BYTES = 100 * 1024 * 1024
+MOST_GROWTH_BYTES = 60 * 1024 * 1024
 
 
 @contextmanager
@@ -88,7 +88,10 @@ def test_a_claim_reads_no_delivered_rows(journal: Journal, database: Database) -
 def test_a_large_backlog_drains_in_bounded_memory(
     mlflow_server: MlflowServer, database_url: str, workers: Workers, tmp_path: Path
 ) -> None:
-    """100,000 operations of 1,000 runs."""
+    """100,000 operations of 1,000 runs, with four streams in flight.
+
+    Measured: the process grows by 25 MiB with SQLite, by 17 MiB with PostgreSQL.
+    """
     settings = destination_settings(tmp_path / "data", database_url)
     journal = open_backend(
         "sql", BackendConfig(settings=Settings.load(**settings), role="journal")
