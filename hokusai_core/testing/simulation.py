@@ -6,9 +6,11 @@ after each call to the journal (``before journal_settle``) and to the primary (`
 """
 
 import contextlib
+import io
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 from unittest import mock
@@ -177,6 +179,9 @@ class World:
 
     def delay(self, operation: AnyOperation, open_content: OpenContent | None) -> None:
         """Let the effect of a write come later, but before the late-effect window ends."""
+        if open_content is not None:
+            with open_content() as stream:
+                open_content = partial(io.BytesIO, stream.read())
         self._late.append(
             _Late(
                 self.clock.now + self.settings.late_effect_seconds,
