@@ -17,11 +17,17 @@ def _destination(config: BackendConfig) -> str:
     return config.settings.destination or describe(database_url(config))
 
 
-def _drivers(config: BackendConfig) -> tuple[str, ...]:
+def _on_a_server(config: BackendConfig) -> bool:
     url = config.settings.database_url
-    if config.role == "spool" or url is None:
-        return ()
-    return ("psycopg",) if url.get_secret_value().strip().startswith("postgres") else ()
+    return (
+        config.role != "spool"
+        and url is not None
+        and url.get_secret_value().strip().startswith("postgres")
+    )
+
+
+def _drivers(config: BackendConfig) -> tuple[str, ...]:
+    return ("psycopg",) if _on_a_server(config) else ()
 
 
 plugin = BackendPlugin(
@@ -31,6 +37,7 @@ plugin = BackendPlugin(
     destination=_destination,
     requires=("sqlalchemy", "alembic"),
     drivers=_drivers,
+    needs_spool=_on_a_server,
     extra="sql",
 )
 """PostgreSQL or SQLite, as a journal, and as a primary without MLflow."""

@@ -53,6 +53,8 @@ class BackendPlugin:
         requires: Top-level modules that must be importable before ``open``.
         drivers: Gives the modules that a configuration needs besides. Does no I/O, imports nothing.
         extra: The extra of the distribution that brings them all.
+        needs_spool: Says whether the journal that a configuration means is on a server, so that a
+            local spool stands behind it. Imports no driver.
         own_journal: Whether the backend is its own journal where the user names no fallback.
         api_version: Version of the hook contracts that the plugin was written for.
 
@@ -66,4 +68,5 @@ class BackendPlugin:
     drivers: Callable[[BackendConfig], tuple[str, ...]] = lambda config: ()
     extra: str = ""
     own_journal: bool = False
+    needs_spool: Callable[[BackendConfig], bool] = field(default=lambda config: False)
     api_version: tuple[int, int] = field(default=API_VERSION)

@@ -1,6 +1,5 @@
 """All that stands behind managers and registries of one destination: backends, router, readers."""
 
-import atexit
 import logging
 import os
 import random
@@ -13,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hokusai_core.addresses import without_credentials
-from hokusai_core.backends import OpenBackend, check_drivers, find_backend, open_backend
+from hokusai_core.backends import check_drivers, find_backend, open_backend
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.clock import Clock, SystemClock
 from hokusai_core.draining import BackgroundDrainer, Drain
 from hokusai_core.errors import (
-    BackendNotInstalledError,
     ConfigurationError,
     JournalUnavailableError,
 )
@@ -31,23 +29,20 @@ from hokusai_core.lazy import Lazy
 from hokusai_core.outages import OutageReporter
 from hokusai_core.plugins import BackendConfig, BackendPlugin, Role
 from hokusai_core.poison import PoisonGuard
+from hokusai_core.process_hooks import close_backends, register_process_hooks
 from hokusai_core.reading import KEPT, Sources
 from hokusai_core.registry_reads import RegistryReader
 from hokusai_core.resolution import BackendSelection
 from hokusai_core.retention import Pruner
 from hokusai_core.router import Circuits, Router
 from hokusai_core.run_reads import RunReader
+from hokusai_core.selected_plugins import backend_config, journal_plugin
 from hokusai_core.settings import Settings
 from hokusai_core.snapshots import RunSnapshots
 from hokusai_core.streams import StreamStates
 from hokusai_core.sync import Step, SyncWorker
 
 logger = logging.getLogger("hokusai")
-
-NO_FALLBACK = "none"
-"""The value of ``HOKUSAI_FALLBACK`` that turns the fallback off."""
-DEFAULT_FALLBACK = "sql"
-"""The fallback where the user names none and the primary is not its own journal."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ class Runtime:
         self.destination = destination
         self.clock = clock
         self._plugin = plugin
-        self._journal_plugin = _journal_plugin(selection, plugin)
+        self._journal_plugin = journal_plugin(selection, plugin)
         self.primary = Lazy(lambda: open_backend(plugin, self._config("primary")))
         self.circuits = Circuits(
             primary=self._breaker(settings.write_timeout),
@@ -127,7 +122,7 @@ class Runtime:
         self._worker: SyncWorker | None = None
         self._pruner = Pruner(self._journals, settings.retention_seconds, clock)
         self._poison = PoisonGuard(settings.max_attempts)
-        _register_process_hooks(self)
+        register_process_hooks(self)
 
     @classmethod
     def shared(cls, selection: BackendSelection) -> "Runtime":
@@ -137,7 +132,7 @@ class Runtime:
             ConfigurationError: A backend is unknown, not installed or broken.
         """
         plugin = find_backend(selection.plugin or selection.backend)
-        config = _backend_config(selection, "primary")
+        config = backend_config(selection, "primary")
         check_drivers(plugin, config)
         destination = plugin.destination(config)
         key = _Key(selection.model_copy(update={"plugin": None}), destination)
@@ -241,7 +236,7 @@ class Runtime:
 
     def close_connections(self) -> None:
         """Close the connections of all backends; the next use opens new ones."""
-        _close(self.primary, self.fallback)
+        close_backends(self.primary, self.fallback)
 
     def reset_after_fork(self) -> None:
         """In a forked child: no thread of the parent, none of its locks and connections."""
@@ -259,7 +254,7 @@ class Runtime:
         self._worker = None
 
     def _config(self, role: Role) -> BackendConfig:
-        return _backend_config(self.selection, role)
+        return backend_config(self.selection, role)
 
     def _breaker(self, probe_seconds: float) -> CircuitBreaker:
         settings = self.settings
@@ -276,7 +271,7 @@ class Runtime:
         plugin = self._journal_plugin
         if plugin is None:
             return None
-        shared = not plugin.own_journal and _is_shared(self._config("journal"))
+        shared = plugin.needs_spool(self._config("journal"))
         return FallbackStore(
             lambda: open_backend(plugin, self._config("journal")),
             (lambda: open_backend(plugin, self._config("spool"))) if shared else None,
@@ -350,86 +345,9 @@ class Runtime:
         )
 
 
-_RUNTIMES: "weakref.WeakValueDictionary[_Key, Runtime]" = weakref.WeakValueDictionary()
-_RUNTIMES_LOCK = threading.Lock()
-
-
-def _close(primary: Lazy[OpenBackend], fallback: FallbackStore | None) -> None:
-    if (backend := primary.opened()) is not None:
-        backend.close()
-    if fallback:
-        fallback.close()
-
-
-def _backend_config(selection: BackendSelection, role: Role) -> BackendConfig:
-    settings = selection.settings
-    return BackendConfig(
-        settings=settings,
-        role=role,
-        tracking_uri=selection.tracking_uri,
-        registry_uri=selection.registry_uri,
-        api_key=settings.api_key.get_secret_value() if settings.api_key else "",
-        data_dir=settings.data_dir,
-    )
-
-
-def _journal_plugin(selection: BackendSelection, primary: BackendPlugin) -> BackendPlugin | None:
-    """Choose the fallback's plugin; None for no fallback."""
-    if selection.fallback == NO_FALLBACK:
-        return None
-    if not selection.fallback and primary.own_journal:
-        return primary
-    try:
-        plugin = find_backend(selection.fallback or DEFAULT_FALLBACK)
-    except BackendNotInstalledError as missing:
-        if selection.fallback_asked:
-            raise
-        logger.warning("There is no fallback, so an outage will raise errors: %s", missing)
-        return None
-    if "journal" not in plugin.capabilities:
-        raise ConfigurationError(
-            f"Backend {plugin.name!r} has no journal, so it cannot be the fallback "
-            "(HOKUSAI_FALLBACK). Choose sql, or none."
-        )
-    check_drivers(plugin, _backend_config(selection, "journal"))
-    return plugin
-
-
-def _is_shared(config: BackendConfig) -> bool:
-    """Whether the journal is a server's database, behind which a local spool makes sense."""
-    url = config.settings.database_url
-    return url is not None and not url.get_secret_value().startswith("sqlite")
-
-
 def _worker_name(purpose: str) -> str:
     return f"{purpose}@{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
 
 
-def _register_process_hooks(runtime: Runtime) -> None:
-    """Let the runtime know of a fork, and of the end of the process, without keeping it alive."""
-    reference = weakref.ref(runtime)
-
-    def after_fork() -> None:
-        if (living := reference()) is not None:
-            living.reset_after_fork()
-
-    def at_exit() -> None:
-        living = reference()
-        if living is None:
-            return
-        left = living.close(living.settings.exit_timeout)
-        if left != 0:
-            logger.warning(
-                "%s operations for %s are still waiting, and kept. Send them with `hokusai sync`, or "
-                "with the next job that uses this journal.",
-                "Some" if left is None else left,
-                living.destination,
-            )
-
-        living.close_connections()
-
-    # A runtime that nobody holds any more lets go of its connections.
-    weakref.finalize(runtime, _close, runtime.primary, runtime.fallback).atexit = False
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=after_fork)
-    atexit.register(at_exit)
+_RUNTIMES: "weakref.WeakValueDictionary[_Key, Runtime]" = weakref.WeakValueDictionary()
+_RUNTIMES_LOCK = threading.Lock()

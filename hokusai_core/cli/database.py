@@ -6,7 +6,7 @@ from hokusai_core.backends import find_backend, open_backend
 from hokusai_core.cli.options import command_settings
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugins import BackendConfig
-from hokusai_core.runtime import DEFAULT_FALLBACK, NO_FALLBACK
+from hokusai_core.selected_plugins import DEFAULT_FALLBACK, NO_FALLBACK
 
 database = typer.Typer(help="Care of the journal's database.", no_args_is_help=True)
 """The commands below ``hokusai db``."""
