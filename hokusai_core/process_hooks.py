@@ -36,8 +36,10 @@ def register_process_hooks(runtime: "Runtime") -> None:
         living = reference()
         if living is None:
             return
+        told = living.reporter.under_way
         left = living.close(living.settings.exit_timeout)
-        if left != 0:
+        # Where nobody can tell, it is worth a line only if something was known to wait.
+        if left or (left is None and told):
             logger.warning(
                 "%s operations for %s are still waiting, and kept. Send them with `hokusai sync`, or "
                 "with the next job that uses this journal.",
