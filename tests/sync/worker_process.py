@@ -107,7 +107,9 @@ def _arm(runtime: Runtime, point: Point, fate: signal.Signals, outcome: Outcome)
     calls = 0
 
     def strike() -> None:
-        os.kill(os.getpid(), fate)
+        # Sent to this thread, which then does not take one step more; a signal to the process may
+        # reach another thread first.
+        signal.pthread_kill(threading.get_ident(), fate)
 
     def instrumented(*arguments: Any, **named: Any) -> Any:
         nonlocal calls
