@@ -38,6 +38,9 @@ except ImportError:  # MLflow before workspaces
 _OK = 200
 _SERVER_INFO = "/api/3.0/mlflow/server-info"
 
+_KEPT_CONNECTIONS = 64
+"""Idle connections that are kept: as many as threads may log at once without opening new ones."""
+
 
 class BearerAuth(AuthBase):
     """Sends a token; as an explicit authentication it comes before ``.netrc``."""
@@ -220,7 +223,9 @@ class Transport:
             if self._session is None or self._session_process != os.getpid():
                 session = requests.Session()
                 for prefix in ("http://", "https://"):
-                    session.mount(prefix, WatchedAdapter(max_retries=0))
+                    session.mount(
+                        prefix, WatchedAdapter(max_retries=0, pool_maxsize=_KEPT_CONNECTIONS)
+                    )
                 self._session, self._session_process = session, os.getpid()
             return self._session
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 COMMAND = [sys.executable, "-m", "hokusai_core", "demo", "--json"]
 
@@ -45,6 +46,7 @@ def reachable_folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.soak  # a minute long; the checks run the demo itself besides
 def test_every_count_is_right_and_nothing_is_left(tmp_path: Path) -> None:
     folder = reachable_folder(tmp_path)
     result = subprocess.run(
