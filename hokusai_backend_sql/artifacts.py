@@ -8,6 +8,8 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 
 from hokusai_backend_sql.content import (
     CHUNK_BYTES,
+    Digest,
+    Staged,
     drop_reference,
     open_content,
     store_content,
@@ -27,8 +29,19 @@ def put_file(
     owner: ArtifactOwner,
     path: str,
     opener: Callable[[], BinaryIO],
+    digest: Digest | None = None,
+    *,
+    staged: Staged = (),
 ) -> None:
     """Store a file over what is at the path.
+
+    Args:
+        connection: A write transaction.
+        owner: Whose file.
+        path: Relative to the owner's root.
+        opener: Opens the bytes.
+        digest: Their SHA-256 and size, where they are known.
+        staged: SHA-256 of their chunks, where these are stored already.
 
     Raises:
         RejectedError: The path is a folder, a part of it is a file, or it is not a plain path.
@@ -39,7 +52,7 @@ def put_file(
     before = connection.scalar(
         select(artifacts.c.content).where(_of(owner), artifacts.c.path == path)
     )
-    sha256, size = store_content(connection, opener)
+    sha256, size = store_content(connection, opener, digest, staged=staged)
     overwrite(
         connection,
         artifacts,

@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
+    Double,
     ForeignKey,
     Integer,
     LargeBinary,
@@ -36,12 +37,16 @@ CHUNK_BYTES = 1024 * 1024
 Digest = tuple[str, int]
 """SHA-256 in hexadecimal, and size in bytes."""
 
+Staged = tuple[str, ...]
+"""SHA-256 of each chunk of a content that was staged; () for one that was not."""
+
 contents = Table(
     "contents",
     metadata,
     Column("sha256", String(64), primary_key=True),
     Column("size", BigInteger, nullable=False),
     Column("reference_count", BigInteger, nullable=False),
+    Column("staged_at", Double),
 )
 
 chunks = Table(
@@ -68,11 +73,20 @@ def store_content(
     connection: Connection,
     open_content: Callable[[], BinaryIO],
     digest: Digest | None = None,
+    *,
+    staged: Staged = (),
 ) -> Digest:
     """Store bytes, or count one more reference to them where they are stored already.
 
     Runs in the caller's transaction. The content is opened twice: to know its digest (unless the
     caller has it from :func:`digest_of`), and to store it where it is new.
+
+    Args:
+        connection: A write transaction.
+        open_content: Opens the bytes.
+        digest: Their SHA-256 and size.
+        staged: SHA-256 of each chunk, where the caller stored all of them beforehand (see
+            :mod:`hokusai_backend_sql.staging`).
 
     Returns:
         The SHA-256 in hexadecimal, and the size in bytes.
@@ -89,9 +103,21 @@ def store_content(
             set_={"reference_count": contents.c.reference_count + 1},
         ).returning(contents.c.reference_count)
     )
-    if references == 1:
+    if references == 1 and (not staged or _stored_chunks(connection, sha256) != staged):
+        # What somebody else began to stage is not trusted.
+        connection.execute(delete(chunks).where(chunks.c.content_sha256 == sha256))
         _store_chunks(connection, open_content, sha256)
     return sha256, size
+
+
+def _stored_chunks(connection: Connection, sha256: str) -> Staged:
+    return tuple(
+        connection.scalars(
+            select(chunks.c.sha256)
+            .where(chunks.c.content_sha256 == sha256)
+            .order_by(chunks.c.number)
+        )
+    )
 
 
 def open_content(database: "Database", sha256: str) -> BinaryIO:
@@ -131,17 +157,9 @@ def _store_chunks(
 ) -> None:
     digest, number = hashlib.sha256(), 0
     with open_content() as content:
-        while block := _read_chunk(content):
+        while block := read_chunk(content):
             digest.update(block)
-            connection.execute(
-                insert(chunks),
-                {
-                    "content_sha256": expected,
-                    "number": number,
-                    "sha256": hashlib.sha256(block).hexdigest(),
-                    "data": block,
-                },
-            )
+            connection.execute(insert(chunks), chunk_row(expected, number, block))
             number += 1
     if digest.hexdigest() != expected:
         raise InvalidInputError(
@@ -149,7 +167,17 @@ def _store_chunks(
         )
 
 
-def _read_chunk(content: BinaryIO) -> bytes:
+def chunk_row(content_sha256: str, number: int, block: bytes) -> dict[str, object]:
+    """Give the row of one chunk."""
+    return {
+        "content_sha256": content_sha256,
+        "number": number,
+        "sha256": hashlib.sha256(block).hexdigest(),
+        "data": block,
+    }
+
+
+def read_chunk(content: BinaryIO) -> bytes:
     """Read a full chunk where there is one: raw streams may give less at a time."""
     parts, missing = [], CHUNK_BYTES
     while missing and (part := content.read(missing)):

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from hokusai_backend_sql import id_mapping
-from hokusai_backend_sql.content import Digest, store_content
+from hokusai_backend_sql.content import Digest, Staged, store_content
 from hokusai_backend_sql.journal_schema import (
     operation_keys,
     operation_waits,
@@ -85,6 +85,8 @@ def append(
     entries: Sequence[Entry],
     open_content: OpenContent | None,
     digest: Digest | None,
+    *,
+    staged: Staged = (),
 ) -> int:
     """Store the entries whose ``op_id`` is new, in order; returns how many these are.
 
@@ -93,6 +95,7 @@ def append(
         entries: What to store.
         open_content: Opens the bytes of the single entry, where that is an artifact.
         digest: SHA-256 and size of these bytes.
+        staged: SHA-256 of their chunks, where these are stored already.
 
     """
     unique = list({entry.operation.op_id: entry for entry in entries}.values())
@@ -100,7 +103,7 @@ def append(
     fresh = [entry for entry in unique if entry.operation.op_id not in known]
     if not fresh:
         return 0
-    content = _store(connection, fresh, open_content, digest)
+    content = _store(connection, fresh, open_content, digest, staged=staged)
     _announce(connection, fresh, now)
     sequences = _insert(connection, fresh, now, content)
     if len(sequences) < len(fresh):
@@ -162,10 +165,12 @@ def _store(
     fresh: Sequence[Entry],
     open_content: OpenContent | None,
     digest: Digest | None,
+    *,
+    staged: Staged,
 ) -> str | None:
     if open_content is None or not isinstance(fresh[0].operation, LogArtifact):
         return None
-    stored = store_content(connection, open_content, digest)
+    stored = store_content(connection, open_content, digest, staged=staged)
     if stored != (fresh[0].operation.sha256, fresh[0].operation.size):
         raise InvalidInputError(
             f"Artifact {fresh[0].operation.path!r} changed while it was being stored. Log it again "

@@ -13,10 +13,11 @@ from hokusai_backend_sql import (
     retention,
     settling,
 )
-from hokusai_backend_sql.content import digest_of, open_content
+from hokusai_backend_sql.content import Staged, digest_of, open_content
 from hokusai_backend_sql.engine import Database
 from hokusai_backend_sql.entries import append, note
 from hokusai_backend_sql.journal_schema import operations
+from hokusai_backend_sql.staging import stage_content
 from hokusai_core.errors import NotFoundError
 from hokusai_core.hookspecs import OpenContent
 from hokusai_core.journal import (
@@ -51,9 +52,13 @@ class SqlJournal:
         """Store the entries in one transaction."""
         if not entries:
             return 0
-        digest = digest_of(open_content) if open_content is not None else None
+        digest = None
+        staged: Staged = ()
+        if open_content is not None:
+            digest = digest_of(open_content)
+            staged = stage_content(self._database, open_content, digest)
         with self._database.begin() as connection:
-            return append(connection, entries, open_content, digest)
+            return append(connection, entries, open_content, digest, staged=staged)
 
     @hookimpl
     def journal_note(self, operation: AnyOperation, destination: str, primary_id: str) -> bool:

@@ -5,6 +5,7 @@ from sqlalchemy import Connection, and_, delete, exists, select
 from hokusai_backend_sql.engine import Database
 from hokusai_backend_sql.journal_schema import operations, pruned_operations, streams
 from hokusai_backend_sql.schema import database_now, insert_into
+from hokusai_backend_sql.staging import remove_abandoned
 from hokusai_core.operations import OPERATION_KINDS
 
 _PRUNED_AT_ONCE = 1000
@@ -29,6 +30,7 @@ _has_dead = exists().where(
 def prune(database: Database, retention_seconds: float) -> int:
     """Delete a bounded number of settled tracking entries; returns how many went."""
     pruned = 0
+    remove_abandoned(database)
     while pruned < _MOST_PRUNED:
         with database.begin() as connection:
             count = _prune_some(connection, retention_seconds)

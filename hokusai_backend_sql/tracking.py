@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, select
 
 from hokusai_backend_sql.artifacts import download_file, list_folder, put_file
+from hokusai_backend_sql.content import digest_of
 from hokusai_backend_sql.health import describe
 from hokusai_backend_sql.logged_models import (
     create_logged_model,
@@ -34,6 +35,7 @@ from hokusai_backend_sql.run_writes import (
     log_batch,
     update_run,
 )
+from hokusai_backend_sql.staging import stage_content
 from hokusai_core.clock import Deadline
 from hokusai_core.entities import (
     BackendHealth,
@@ -112,11 +114,20 @@ class SqlTracking:
         self, operation: LogArtifact, open_content: OpenContent, deadline: Deadline
     ) -> Receipt:
         """Store one file over what is there."""
+        digest = digest_of(open_content)
+        staged = stage_content(self._database, open_content, digest)
         with self._database.begin() as connection:
             active_run(connection, operation.run_id)
             if operation.owner.kind == "model":
                 get_logged_model(connection, operation.owner.id)
-            put_file(connection, operation.owner, operation.path, open_content)
+            put_file(
+                connection,
+                operation.owner,
+                operation.path,
+                open_content,
+                digest,
+                staged=staged,
+            )
         return Receipt()
 
     @hookimpl

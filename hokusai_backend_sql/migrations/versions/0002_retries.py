@@ -1,4 +1,4 @@
-"""Retries are marked; indexes for what waits longest, and for what was settled long ago.
+"""Retries and staged contents are marked; indexes for what waits, and for what was settled.
 
 Revision ID: 0002
 """
@@ -13,8 +13,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add a column that may be empty, and exchange two indexes; rows stay as they are."""
+    """Add two columns that may be empty, and exchange two indexes; rows stay as they are."""
     op.add_column("operations", sa.Column("retried_at", sa.Double(), nullable=True))
+    op.add_column("contents", sa.Column("staged_at", sa.Double(), nullable=True))
     op.drop_index("operations_oldest_index", "operations")
     op.create_index(
         "operations_first_waiting_index",
