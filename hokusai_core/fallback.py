@@ -58,15 +58,13 @@ class FallbackStore:
         """The spool, opened, if this process or an earlier one may have used it."""
         return self._spool.get().journal if self._spool else None
 
-    def append(
-        self, entry: Entry, open_content: OpenContent | None, cause: BaseException | None
-    ) -> str:
+    def append(self, entry: Entry, open_content: OpenContent | None, cause: BaseException) -> str:
         """Keep an operation; durable when the call returns.
 
         Args:
             entry: What to keep.
             open_content: The bytes of an artifact.
-            cause: Why the primary did not take it; None where it was not asked.
+            cause: Why the primary did not take it, or was not asked.
 
         Returns:
             ``journal`` or ``spool``: where it is now.
@@ -80,9 +78,9 @@ class FallbackStore:
                 f"Artifact {operation.path!r} has {operation.size} bytes; while the primary is away "
                 f"at most {self._max_artifact_bytes} may wait in the journal "
                 "(HOKUSAI_MAX_QUEUED_ARTIFACT_BYTES). Log it again when the primary is back.",
-                _present(cause),
+                (cause,),
             )
-        failures = list(_present(cause))
+        failures = [cause]
         spool = self.spool
         if not (spool and self._stays_on_spool(spool)):
             try:
@@ -241,7 +239,3 @@ class FallbackStore:
             self._answered = True
             self._on_open()
         return answer
-
-
-def _present(cause: BaseException | None) -> tuple[BaseException, ...]:
-    return (cause,) if cause else ()

@@ -1,5 +1,6 @@
 """Asking the primary for reads, and the journal for what waits."""
 
+import random
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from hokusai_core.ids import IdTranslator
 from hokusai_core.journal import EntryQuery, EntryState, QueuedOperation
 from hokusai_core.lazy import Lazy
 from hokusai_core.operations import AnyOperation
+from hokusai_core.retry import Retry
 from hokusai_core.settings import Settings
 
 T = TypeVar("T")
@@ -52,6 +54,7 @@ class Sources:
         self.settings = settings
         self._circuit = circuit
         self._clock = clock
+        self._retry = Retry(settings.attempts, clock, random.Random())
 
     def deadline(self) -> Deadline:
         """The time that one read may spend on the primary."""
@@ -74,7 +77,11 @@ class Sources:
                 f"{self.destination} failed a moment ago, so it was not asked again yet."
             )
         try:
-            answer = question(self.primary.get())
+            # A read is harmless to repeat: a kept connection that the server has closed meanwhile
+            # is no outage.
+            answer = self._retry.call(
+                lambda: question(self.primary.get()), self.deadline(), repeatable=True
+            )
         except TransientError:
             self._circuit.failed(permit)
             raise

@@ -226,8 +226,11 @@ class Router:
             not_before=self._settings.late_effect_seconds if waits else 0.0,
             error=str(failure) if failure else "",
         )
+        reason = failure or CircuitOpenError(
+            f"Earlier writes are still waiting, so {self._destination} was not asked."
+        )
         try:
-            place = fallback.append(entry, open_content, failure)
+            place = fallback.append(entry, open_content, reason)
         except NotStoredError as lost:
             if any(_may_be_stored(cause) for cause in lost.causes):
                 self._streams.set_queued(operation.stream)
