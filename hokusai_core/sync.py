@@ -54,7 +54,6 @@ from hokusai_core.watched import watched
 logger = logging.getLogger(__name__)
 
 _BACKOFF_BASE_SECONDS = 1.0
-_BACKOFF_CAP_SECONDS = 60.0
 _REFERENCE_SECONDS = 5.0
 _SINGLE_AFTER_ATTEMPTS = 3
 """Failed attempts after which an operation is sent alone, so that it holds back no other."""
@@ -368,9 +367,20 @@ class SyncWorker:
         self, failure: TransientError, members: Sequence[QueuedOperation], circuit: CircuitBreaker
     ) -> Release:
         attempts = 1 + max(entry.attempts for entry in members)
-        retry_in = failure.retry_after or full_jitter(
-            attempts, self._random, base=_BACKOFF_BASE_SECONDS, cap=_BACKOFF_CAP_SECONDS
-        )
+        retry_in = failure.retry_after
+        if retry_in is None:
+            # Where nothing reached the primary the circuit sets the pace, so that a long outage does
+            # not delay the first attempt after it; what may have been applied has a back-off of its
+            # own, so that an operation which breaks the server does not take every probe.
+            away = not failure.maybe_applied and circuit.seconds_until_probe() > 0
+            cap = self._settings.circuit_open_max_seconds
+            retry_in = (
+                0.0
+                if away
+                else full_jitter(
+                    attempts, self._random, base=min(_BACKOFF_BASE_SECONDS, cap), cap=cap
+                )
+            )
         matters = any(
             cast("AnyOperation", entry.operation).late_effects_matter for entry in members
         )

@@ -315,6 +315,17 @@ def test_an_id_of_another_journal_is_found_on_the_primary(bench: Bench) -> None:
     assert bench.mock.store.runs()[0].data.tags["a"] == "b"
 
 
+def test_a_long_outage_does_not_delay_the_first_attempt_after_it(bench: Bench) -> None:
+    bench.begin()
+    bench.mock.down()
+    for _ in range(200):
+        bench.steps(1.5)
+    bench.mock.up()
+    bench.steps(1.5)
+    bench.steps(1.5)
+    assert bench.entries() == []
+
+
 def test_nothing_is_sent_while_the_circuit_is_open(bench: Bench) -> None:
     bench.begin()
     bench.mock.down()
