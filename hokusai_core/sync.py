@@ -55,6 +55,7 @@ logger = logging.getLogger(__name__)
 
 _BACKOFF_BASE_SECONDS = 1.0
 _REFERENCE_SECONDS = 5.0
+_PROBE_SECONDS = 1.0
 _SINGLE_AFTER_ATTEMPTS = 3
 """Failed attempts after which an operation is sent alone, so that it holds back no other."""
 
@@ -307,7 +308,8 @@ class SyncWorker:
         if permit is None:
             raise _Held(
                 Release(
-                    retry_in=circuit.seconds_until_probe(),
+                    # Another thread's probe may be over long before its time is.
+                    retry_in=min(circuit.seconds_until_probe(), _PROBE_SECONDS),
                     error="the primary failed a moment ago",
                     untouched=op_ids,
                 )

@@ -19,8 +19,16 @@ X, Y = load_iris(return_X_y=True)
 
 
 def settled(stack: Stack) -> bool:
-    """Whether nothing of this stack's primary waits any more."""
-    return wait_for(lambda: stack.registry().runtime.waiting() == 0, 30.0)
+    """Whether nothing of this stack's primary waits any more; fails with what still does."""
+    runtime = stack.registry().runtime
+    if wait_for(lambda: runtime.waiting() == 0, 30.0):
+        return True
+    fallback = runtime.fallback
+    assert fallback is not None
+    raise AssertionError(
+        f"still waiting: {fallback.backlog(runtime.destination)}, "
+        f"circuit {runtime.circuits.primary.state}, drainer running {runtime.drainer.running}"
+    )
 
 
 def test_a_run_that_began_in_health_goes_on(

@@ -33,7 +33,6 @@ def breaking(
     make_job: Callable[..., Job], sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Job, BreakingBackend]:
     monkeypatch.setattr(sync, "_BACKOFF_BASE_SECONDS", 0.001)
-    monkeypatch.setattr(sync, "_BACKOFF_CAP_SECONDS", 0.01)
     job = make_job(sqlite_url, max_attempts=MOST)
     mock = BreakingBackend()
     return Job(mock, job.settings), mock

@@ -14,7 +14,7 @@ from hokusai_core.errors import (
     UnavailableError,
 )
 from hokusai_core.identifiers import OP_ID_TAG
-from hokusai_core.journal import ClaimRequest, Entry, EntryQuery, QueuedOperation
+from hokusai_core.journal import Claim, ClaimRequest, Entry, EntryQuery, QueuedOperation
 from hokusai_core.operations import (
     AnyOperation,
     CreateExperiment,
@@ -323,6 +323,31 @@ def test_a_long_outage_does_not_delay_the_first_attempt_after_it(bench: Bench) -
     bench.mock.up()
     bench.steps(1.5)
     bench.steps(1.5)
+    assert bench.entries() == []
+
+
+def test_a_probe_of_another_thread_holds_nothing_up_when_it_is_over(bench: Bench) -> None:
+    bench.begin()
+    circuit = bench.circuits.primary
+    permit = circuit.admit()
+    assert permit is not None
+    circuit.failed(permit)
+    bench.clock.advance(2)
+    taken = []
+
+    def claim(request: ClaimRequest) -> tuple[Claim, ...]:
+        """Another thread takes the probe between the worker's look and its claim."""
+        if not taken:
+            taken.append(circuit.admit())
+        return journal_claim(request)
+
+    journal = bench.worker._journal
+    journal_claim = journal.journal_claim
+    journal.journal_claim = claim  # type: ignore[method-assign]
+    assert bench.worker.run_once().kind == "held"
+    assert taken[0] is not None
+    circuit.succeeded(taken[0])
+    bench.steps(1.1)
     assert bench.entries() == []
 
 
