@@ -25,13 +25,13 @@ PAUSED = {"lease_seconds": 2.0, "late_effect_seconds": 0.5, "write_timeout": 0.9
 LOST, NO_TIME = "LeaseLostError", "UnavailableError"
 CASES = [
     # Between send and settle.
-    (Point("journal", "journal_settle", "before", 2), LOST, "sqlite postgresql"),
+    (Point("journal", "journal_settle", "before", 2), LOST, "postgresql"),
     (Point("primary", "tracking_create_run", "after"), "", "sqlite"),
     (Point("primary", "registry_create_model_version", "after"), "", ""),
     # Between claim and send.
     (Point("journal", "journal_claim", "after", 2), "", ""),
     (Point("primary", "tracking_create_run", "before"), NO_TIME, "postgresql"),
-    (Point("primary", "registry_create_model_version", "before"), NO_TIME, "sqlite"),
+    (Point("primary", "registry_create_model_version", "before"), NO_TIME, ""),
 ]
 """Where the worker is paused, what it meets there in the end, and the journals that are not soaked."""
 
