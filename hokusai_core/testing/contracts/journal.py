@@ -16,6 +16,7 @@ from hokusai_core.operations import (
     MetricPoint,
     dump_operation,
 )
+from hokusai_core.testing.contracts.clauses import clause
 from hokusai_core.testing.contracts.journal_claims import JournalClaims
 from hokusai_core.testing.contracts.journal_decisions import JournalDecisions
 from hokusai_core.testing.contracts.journal_steps import some_batch
@@ -29,6 +30,7 @@ class JournalContract(JournalClaims, JournalDecisions):
 
     # Append and read
 
+    @clause("journal.append-once")
     def test_an_operation_is_appended_once(self, backend: OpenBackend, destination: str) -> None:
         """A known ``op_id`` is passed over, in any state."""
         operations = [some_batch(), some_batch()]
@@ -39,6 +41,7 @@ class JournalContract(JournalClaims, JournalDecisions):
         self.settle_all(backend, destination)
         assert self.append(backend, destination, *operations) == 0
 
+    @clause("journal.payload")
     def test_a_payload_comes_back_as_it_was(self, backend: OpenBackend, destination: str) -> None:
         """Every character and every number, in the order of the appending."""
         texts = {f"text {number}": text for number, text in enumerate(NASTY_TEXTS)}
@@ -58,6 +61,7 @@ class JournalContract(JournalClaims, JournalDecisions):
             dump_operation(operation) for operation in operations
         ]
 
+    @clause("journal.selection")
     def test_entries_are_selected(self, backend: OpenBackend, destination: str) -> None:
         """By stream, kind, id and state, in pages by sequence."""
         run = new_run("1")
@@ -76,6 +80,7 @@ class JournalContract(JournalClaims, JournalDecisions):
         assert first + rest == by_stream
         assert self.read(backend, destination, states=("delivered",)) == ()
 
+    @clause("journal.content")
     def test_content_waits_with_its_operation(self, backend: OpenBackend, destination: str) -> None:
         """The bytes come back as they were, and go when the artifact is delivered."""
         content = bytes(range(256)) * 5000
@@ -90,6 +95,7 @@ class JournalContract(JournalClaims, JournalDecisions):
 
     # Settling
 
+    @clause("journal.mapping")
     def test_a_settle_writes_the_mapping(self, backend: OpenBackend, destination: str) -> None:
         """Together with the outcome; both directions are known afterwards."""
         run, primary_id = new_run("1"), new_op_id()
@@ -105,6 +111,7 @@ class JournalContract(JournalClaims, JournalDecisions):
         assert entry.settled_at is not None
         assert backend.journal.journal_unsettled((run.stream,)) == 0
 
+    @clause("journal.discarded-meanwhile")
     def test_what_is_discarded_meanwhile_keeps_its_mapping(
         self, backend: OpenBackend, destination: str
     ) -> None:
@@ -119,6 +126,7 @@ class JournalContract(JournalClaims, JournalDecisions):
         (entry,) = self.read(backend, destination, states=("discarded",))
         assert entry.op_id == run.op_id
 
+    @clause("journal.version-numbers")
     def test_version_numbers_are_no_aliases(self, backend: OpenBackend, destination: str) -> None:
         """They are resolved, but a number names no version on its own."""
         version = CreateModelVersion(name=unique("model"), source="s3://b/m")
@@ -128,6 +136,7 @@ class JournalContract(JournalClaims, JournalDecisions):
         assert backend.journal.journal_resolve((provisional,)) == {provisional: number}
         assert backend.journal.journal_aliases((number,)) == {}
 
+    @clause("journal.note")
     def test_a_note_is_a_delivered_entry(self, backend: OpenBackend, destination: str) -> None:
         """Noted once, never claimed, found with its number."""
         version = CreateModelVersion(name=unique("model"), source="s3://b/m")
@@ -137,6 +146,7 @@ class JournalContract(JournalClaims, JournalDecisions):
         (entry,) = self.read(backend, destination, states=("delivered",))
         assert (entry.op_id, entry.primary_id) == (version.op_id, "4")
 
+    @clause("journal.figures")
     def test_what_waits_is_counted(self, backend: OpenBackend, destination: str) -> None:
         """By stream, all destinations together, and in the figures of one."""
         run = new_run("1")
@@ -155,6 +165,7 @@ class JournalContract(JournalClaims, JournalDecisions):
 
     # The store itself
 
+    @clause("journal.exclusive-claims")
     def test_workers_never_share_a_stream(self, backend: OpenBackend, destination: str) -> None:
         """Claims made at the same time are of different streams, appends are all kept."""
         workers = 4
@@ -178,6 +189,7 @@ class JournalContract(JournalClaims, JournalDecisions):
         expected = [f"run/{kind}{number}" for kind in "rs" for number in range(workers)]
         assert sorted(claim.stream for claim in claims) == sorted(expected)
 
+    @clause("journal.close")
     def test_closing_is_not_the_end(self, backend: OpenBackend, destination: str) -> None:
         """A call after it opens connections anew; upgrading twice is harmless."""
         self.append(backend, destination, operation := some_batch())

@@ -10,6 +10,7 @@ from hokusai_core.journal import (
     Settlement,
 )
 from hokusai_core.operations import LogBatch, MetricPoint, UpdateRun
+from hokusai_core.testing.contracts.clauses import clause
 from hokusai_core.testing.contracts.journal_steps import (
     SHORT_LEASE,
     JournalSteps,
@@ -33,6 +34,7 @@ class JournalClaims(JournalSteps):
         """A destination of this test's own, so that one database serves all tests."""
         return unique("destination")
 
+    @clause("journal.claim-order")
     def test_a_stream_is_claimed_in_order_by_one(
         self, backend: OpenBackend, destination: str
     ) -> None:
@@ -45,6 +47,7 @@ class JournalClaims(JournalSteps):
         assert self.claims(backend, destination, worker="other") == ()
         assert self.claims(backend, destination) == ()
 
+    @clause("journal.claim-limit")
     def test_a_claim_hands_out_at_most_its_limit(
         self, backend: OpenBackend, destination: str
     ) -> None:
@@ -54,6 +57,7 @@ class JournalClaims(JournalSteps):
         claim = self.claim(backend, destination, limit=2)
         assert ids_of(claim) == [batch.op_id for batch in batches[:2]]
 
+    @clause("journal.claim-streams")
     def test_streams_are_claimed_side_by_side(self, backend: OpenBackend, destination: str) -> None:
         """Each stream once, those of other destinations never."""
         self.append(backend, destination, some_batch("a"), some_batch("b"))
@@ -62,6 +66,7 @@ class JournalClaims(JournalSteps):
         assert {claim.stream for claim in claims} == {"run/a", "run/b"}
         assert self.claims(backend, destination) == ()
 
+    @clause("journal.destinations")
     def test_the_same_stream_of_two_destinations_is_two(
         self, backend: OpenBackend, destination: str
     ) -> None:
@@ -73,6 +78,7 @@ class JournalClaims(JournalSteps):
         assert ids_of(self.claim(backend, destination)) == [here.op_id]
         assert ids_of(self.claim(backend, elsewhere)) == [there.op_id]
 
+    @clause("journal.fence")
     def test_a_late_worker_changes_nothing(self, backend: OpenBackend, destination: str) -> None:
         """After another claim, the first one's settle, renewal and release are void."""
         operation = some_batch("r")
@@ -92,6 +98,7 @@ class JournalClaims(JournalSteps):
         assert backend.journal.journal_renew(claim)
         assert self.settle(backend, claim, operation) == 1
 
+    @clause("journal.marks")
     def test_a_claim_marks_what_it_hands_out(self, backend: OpenBackend, destination: str) -> None:
         """Operations show the mark as it was; a release takes it back from the untouched."""
         batches = [some_batch("r"), some_batch("r")]
@@ -104,6 +111,7 @@ class JournalClaims(JournalSteps):
         assert [entry.maybe_applied for entry in again.operations] == [True, False]
         assert [entry.attempts for entry in again.operations] == [1, 0]
 
+    @clause("journal.appended-mark")
     def test_a_mark_given_at_the_append_is_shown(
         self, backend: OpenBackend, destination: str
     ) -> None:
@@ -114,6 +122,7 @@ class JournalClaims(JournalSteps):
         (stored,) = self.claim(backend, destination).operations
         assert (stored.maybe_applied, stored.error) == (True, "e")
 
+    @clause("journal.untouched")
     def test_an_untouched_creation_is_free_at_once(
         self, backend: OpenBackend, destination: str
     ) -> None:
@@ -125,6 +134,7 @@ class JournalClaims(JournalSteps):
         (again,) = self.claim(backend, destination).operations
         assert not again.maybe_applied
 
+    @clause("journal.late-creation")
     def test_an_ambiguous_creation_waits_out_its_late_effects(
         self, backend: OpenBackend, destination: str
     ) -> None:
@@ -141,6 +151,7 @@ class JournalClaims(JournalSteps):
         self.until_lease_ends(backend, elsewhere, marker)
         assert self.claims(backend, elsewhere) == ()
 
+    @clause("journal.late-overwrite")
     def test_an_ambiguous_write_that_overwrites_waits_out_its_late_effects(
         self, backend: OpenBackend, destination: str
     ) -> None:
@@ -158,6 +169,7 @@ class JournalClaims(JournalSteps):
         backend.journal.journal_release(claim, Release(attempted=(metric.op_id,)))
         assert ids_of(self.claim(backend, elsewhere)) == [metric.op_id]
 
+    @clause("journal.after-the-window")
     def test_an_ambiguous_creation_comes_back(self, backend: OpenBackend, destination: str) -> None:
         """After the window it is handed out, with its mark."""
         run = new_run("1")
@@ -167,6 +179,7 @@ class JournalClaims(JournalSteps):
         (again,) = self.eventually(backend, destination).operations
         assert again.maybe_applied
 
+    @clause("journal.not-before")
     def test_nothing_is_handed_out_before_its_time(
         self, backend: OpenBackend, destination: str
     ) -> None:
@@ -177,6 +190,7 @@ class JournalClaims(JournalSteps):
         backend.journal.journal_append((early, batch), None)
         assert self.claims(backend, destination) == ()
 
+    @clause("journal.retry-in")
     def test_a_stream_is_left_alone_as_released(
         self, backend: OpenBackend, destination: str
     ) -> None:
@@ -192,6 +206,7 @@ class JournalClaims(JournalSteps):
 
     # Waiting for keys
 
+    @clause("journal.waits")
     def test_a_version_waits_for_its_model(self, backend: OpenBackend, destination: str) -> None:
         """What is required in another stream is delivered first, and then the version is due."""
         model, version = model_and_version()
@@ -202,6 +217,7 @@ class JournalClaims(JournalSteps):
         self.settle(backend, claim, model)
         assert ids_of(self.claim(backend, destination)) == [version.op_id]
 
+    @clause("journal.dead-requirement")
     def test_a_dead_requirement_holds_back(self, backend: OpenBackend, destination: str) -> None:
         """Until it is retried and delivered."""
         model, version = model_and_version()
@@ -216,6 +232,7 @@ class JournalClaims(JournalSteps):
         self.settle(backend, claim, model)
         assert ids_of(self.claim(backend, destination)) == [version.op_id]
 
+    @clause("journal.end-after-artifacts")
     def test_a_run_ends_after_its_artifacts(self, backend: OpenBackend, destination: str) -> None:
         """A waiting artifact holds the final status back, a dead one does not."""
         artifact, open_content = file_of("r", "a.txt", b"a")
@@ -234,6 +251,7 @@ class JournalClaims(JournalSteps):
             backend.journal.journal_release(claim, Release())
         assert ids_of(self.claim(backend, destination)) == [end.op_id]
 
+    @clause("journal.claim-together")
     def test_a_creation_and_what_follows_go_together(
         self, backend: OpenBackend, destination: str
     ) -> None:
@@ -243,6 +261,7 @@ class JournalClaims(JournalSteps):
         self.append(backend, destination, run, batch)
         assert ids_of(self.claim(backend, destination)) == [run.op_id, batch.op_id]
 
+    @clause("journal.dead-creation")
     def test_a_dead_creation_holds_back_its_stream(
         self, backend: OpenBackend, destination: str
     ) -> None:
@@ -260,6 +279,7 @@ class JournalClaims(JournalSteps):
         backend.journal.journal_release(claim, Release(untouched=(second.op_id,)))
         assert ids_of(self.claim(backend, destination)) == [second.op_id]
 
+    @clause("journal.ignore-waits")
     def test_a_forwarder_ignores_waits(self, backend: OpenBackend, destination: str) -> None:
         """The journal that it forwards to does its own waiting."""
         model, version = model_and_version()

@@ -6,6 +6,7 @@ from hokusai_core.backends import OpenBackend
 from hokusai_core.errors import JournalBusyError, LeaseLostError
 from hokusai_core.journal import Entry, Release, Settlement
 from hokusai_core.operations import CreateModelVersion, LogBatch, MetricPoint
+from hokusai_core.testing.contracts.clauses import clause
 from hokusai_core.testing.contracts.journal_steps import (
     SHORT_LEASE,
     JournalSteps,
@@ -21,6 +22,7 @@ _EVERY = ("waiting", "delivered", "dead", "discarded", "superseded")
 class JournalDecisions(JournalSteps):
     """Tests of retries, discarding, pruning and moving; a part of ``JournalContract``."""
 
+    @clause("journal.dead-letter")
     def test_a_dead_letter_keeps_its_payload(self, backend: OpenBackend, destination: str) -> None:
         """With its reason; a retry lets it wait again in its old place."""
         first, second = some_batch("r"), some_batch("r")
@@ -35,6 +37,7 @@ class JournalDecisions(JournalSteps):
         assert backend.journal.journal_retry((first.op_id,)) == 0
         assert ids_of(self.claim(backend, destination)) == [first.op_id, second.op_id]
 
+    @clause("journal.discard")
     def test_a_discarded_operation_is_not_delivered(
         self, backend: OpenBackend, destination: str
     ) -> None:
@@ -50,6 +53,7 @@ class JournalDecisions(JournalSteps):
         discarded = self.read(backend, destination, states=("discarded",))
         assert {entry.op_id for entry in discarded} == {first.op_id, run.op_id}
 
+    @clause("journal.prune")
     def test_pruning_keeps_what_must_stay(self, backend: OpenBackend, destination: str) -> None:
         """Ids, mappings, registry entries, and all that is not delivered."""
         run, version = new_run("1"), CreateModelVersion(name=unique("m"), source="s3://b/m")
@@ -64,6 +68,7 @@ class JournalDecisions(JournalSteps):
         provisional = run.provisional_id or ""
         assert backend.journal.journal_resolve((provisional,)) == {provisional: "r1"}
 
+    @clause("journal.retry-mark")
     def test_a_retry_is_marked(self, backend: OpenBackend, destination: str) -> None:
         """So that a worker looks at what was delivered since; others carry no such mark."""
         self.append(backend, destination, first := points("r"), second := points("r"))
@@ -76,6 +81,7 @@ class JournalDecisions(JournalSteps):
         assert retried.retried_at is not None
         assert other.retried_at is None
 
+    @clause("journal.superseded")
     def test_what_is_superseded_is_settled(self, backend: OpenBackend, destination: str) -> None:
         """It waits no more, holds nothing back, keeps its payload, and its content goes."""
         artifact, open_content = file_of("r", "a.txt", b"a")
@@ -91,6 +97,7 @@ class JournalDecisions(JournalSteps):
         assert backend.journal.journal_retry((artifact.op_id,)) == 0
         assert self.append(backend, destination, artifact) == 0
 
+    @clause("journal.requires")
     def test_what_requires_a_key_is_found(self, backend: OpenBackend, destination: str) -> None:
         """Whatever its stream; only what an earlier entry provides."""
         run = new_run("1")
@@ -102,6 +109,7 @@ class JournalDecisions(JournalSteps):
         assert [entry.op_id for entry in found] == [batch.op_id, child.op_id]
         assert self.read(backend, destination, requires=("id/none",)) == ()
 
+    @clause("journal.next-attempt")
     def test_the_next_attempt_is_listed(self, backend: OpenBackend, destination: str) -> None:
         """That of the stream, or the entry's own where that is later; None once it is settled."""
         self.append(backend, destination, operation := points("r"))
@@ -116,6 +124,7 @@ class JournalDecisions(JournalSteps):
         (entry,) = self.read(backend, destination, states=("discarded",))
         assert (entry.next_attempt_at, entry.waiting_for) == (None, "")
 
+    @clause("journal.prune-after-dead")
     def test_pruning_waits_for_dead_letters(self, backend: OpenBackend, destination: str) -> None:
         """What was delivered after one stays, so that its retry can be told to be superseded."""
         self.append(backend, destination, first := points("r"), second := points("r"))
@@ -134,6 +143,7 @@ class JournalDecisions(JournalSteps):
 
     # Another address
 
+    @clause("journal.move")
     def test_a_backlog_moves(self, backend: OpenBackend, destination: str) -> None:
         """Entries, order, waits, dead letters and ids go; nothing is left behind."""
         elsewhere = unique("elsewhere")
@@ -164,6 +174,7 @@ class JournalDecisions(JournalSteps):
         assert backend.journal.journal_resolve((provisional,)) == {provisional: "r1"}
         assert self.append(backend, elsewhere, first) == 0
 
+    @clause("journal.move-again")
     def test_a_move_is_repeated(self, backend: OpenBackend, destination: str) -> None:
         """It does nothing then, and takes what came since where there is something."""
         elsewhere = unique("elsewhere")
@@ -180,6 +191,7 @@ class JournalDecisions(JournalSteps):
         assert ids_of(claim) == [first.op_id, second.op_id, third.op_id]
         assert backend.journal.journal_unsettled((first.stream,)) == 3
 
+    @clause("journal.move-busy")
     def test_nothing_moves_under_a_worker(self, backend: OpenBackend, destination: str) -> None:
         """A lease holds it back, on either side; what is only claimed elsewhere does not."""
         elsewhere = unique("elsewhere")
@@ -197,6 +209,7 @@ class JournalDecisions(JournalSteps):
         backend.journal.journal_release(other, Release(untouched=tuple(ids_of(other))))
         assert backend.journal.journal_move(destination, elsewhere) == 2
 
+    @clause("journal.move-fence")
     def test_a_late_worker_of_the_old_address_changes_nothing(
         self, backend: OpenBackend, destination: str
     ) -> None:

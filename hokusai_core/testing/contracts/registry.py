@@ -18,6 +18,7 @@ from hokusai_core.operations import (
     SetRegisteredModelTags,
 )
 from hokusai_core.queries import ModelQuery, VersionQuery
+from hokusai_core.testing.contracts.clauses import clause
 from hokusai_core.testing.contracts.samples import NASTY_TEXTS, deadline, unique
 
 _SOURCE = "s3://bucket/models/1"
@@ -38,10 +39,12 @@ class RegistryContract:
         backend.write(CreateRegisteredModel(name=name), deadline())
         return name
 
+    @clause("registry.check")
     def test_it_says_that_it_answers(self, backend: OpenBackend) -> None:
         """A check describes what answered."""
         assert backend.registry.registry_check(deadline()).description
 
+    @clause("registry.model-once")
     def test_a_registered_model_is_created_once(self, backend: OpenBackend) -> None:
         """A second creation of the same name finds the first one's and changes nothing."""
         name = unique("it's a model")
@@ -53,6 +56,7 @@ class RegistryContract:
         assert (model.name, model.description, model.aliases) == (name, "first", {})
         assert model.tags == {"team": "a"}
 
+    @clause("registry.unknown")
     def test_unknown_things_are_not_found(self, backend: OpenBackend, name: str) -> None:
         """Reads of what does not exist, and writes to it, raise ModelNotFoundError."""
         unknown = unique("unknown")
@@ -72,6 +76,7 @@ class RegistryContract:
         with pytest.raises(ModelNotFoundError):
             backend.write(SetRegisteredModelTags(name=unknown, tags={"a": "b"}), deadline())
 
+    @clause("registry.version-whole")
     def test_a_version_carries_what_its_creation_says(
         self, backend: OpenBackend, name: str
     ) -> None:
@@ -89,6 +94,7 @@ class RegistryContract:
         by_run = VersionQuery(name=name, run_id=run_id)
         assert self._search(backend, by_run) == ["1"]
 
+    @clause("registry.find-version")
     def test_a_version_is_found_by_its_creation(self, backend: OpenBackend, name: str) -> None:
         """At once after the creation's answer; a repeat makes another one, or finds the first."""
         operation = CreateModelVersion(name=name, source=_SOURCE)
@@ -100,6 +106,7 @@ class RegistryContract:
         everywhere = backend.registry.registry_find_by_op_id(operation.op_id, deadline())
         assert sorted(everywhere) == sorted(set(made))
 
+    @clause("registry.tags")
     def test_the_last_tag_stays(self, backend: OpenBackend, name: str) -> None:
         """Tags of models and versions overwrite, whatever characters they hold."""
         texts = {f"text {number}": text for number, text in enumerate(NASTY_TEXTS) if text}
@@ -113,6 +120,7 @@ class RegistryContract:
         assert {key: version.tags.get(key) for key in texts} == texts
         assert backend.registry.registry_get_registered_model(name, deadline()).tags == texts
 
+    @clause("registry.search-by-tags")
     def test_versions_are_found_by_tags(self, backend: OpenBackend, name: str) -> None:
         """Values are data: quotes and wildcards mean themselves."""
         values = [text for text in NASTY_TEXTS if text] + ["%"]
@@ -124,6 +132,7 @@ class RegistryContract:
         both = VersionQuery(name=name, tags={"value": values[0], "other": "no"})
         assert self._search(backend, both) == []
 
+    @clause("registry.version-pages")
     def test_versions_are_listed_newest_first(self, backend: OpenBackend, name: str) -> None:
         """Pages hold each version once."""
         for _ in range(5):
@@ -139,6 +148,7 @@ class RegistryContract:
             assert pages <= 4
         assert found == ["5", "4", "3", "2", "1"]
 
+    @clause("registry.deletion")
     def test_a_deletion_of_what_is_gone_is_a_success(self, backend: OpenBackend, name: str) -> None:
         """The version goes, its number is not used again, its alias goes with it."""
         for _ in range(2):
@@ -153,6 +163,7 @@ class RegistryContract:
         assert self._create(backend, name) == "3"
         assert self._search(backend, VersionQuery(name=name)) == ["3", "1"]
 
+    @clause("registry.alias")
     def test_an_alias_moves(self, backend: OpenBackend, name: str) -> None:
         """It points to one version; setting and deleting it are harmless to repeat."""
         for _ in range(2):
@@ -169,6 +180,7 @@ class RegistryContract:
         with pytest.raises(ModelNotFoundError):
             backend.registry.registry_get_version_by_alias(name, "champion", deadline())
 
+    @clause("registry.model-pages")
     def test_registered_models_are_listed_by_prefix(self, backend: OpenBackend) -> None:
         """In the order of names, each on one page; wildcards in the prefix mean themselves."""
         prefix = unique("list%me_")

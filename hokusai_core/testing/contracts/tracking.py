@@ -21,6 +21,7 @@ from hokusai_core.operations import (
     UpdateRun,
 )
 from hokusai_core.queries import RunQuery
+from hokusai_core.testing.contracts.clauses import clause
 from hokusai_core.testing.contracts.samples import (
     NASTY_TEXTS,
     deadline,
@@ -48,10 +49,12 @@ class TrackingContract:
         """A run of this test's own."""
         return backend.write(new_run(experiment_id), deadline()).primary_id
 
+    @clause("tracking.check")
     def test_it_says_that_it_answers(self, backend: OpenBackend) -> None:
         """A check describes what answered."""
         assert backend.tracking.tracking_check(deadline()).description
 
+    @clause("tracking.experiment-once")
     def test_an_experiment_is_created_once(self, backend: OpenBackend) -> None:
         """A second creation of the same name finds the first one's."""
         name = unique("experiment")
@@ -63,6 +66,7 @@ class TrackingContract:
         assert (found.name, found.lifecycle_stage) == (name, "active")
         assert found.tags["team"] == "a"
 
+    @clause("tracking.find-experiment")
     def test_an_experiment_is_found_by_name(self, backend: OpenBackend) -> None:
         """None or one."""
         name = unique("it's an experiment")
@@ -71,6 +75,7 @@ class TrackingContract:
         (found,) = backend.tracking.tracking_find_experiments(name, deadline())
         assert found.experiment_id == created.primary_id
 
+    @clause("tracking.unknown")
     def test_unknown_things_are_not_found(self, backend: OpenBackend) -> None:
         """Reads of what does not exist, and writes to it, raise NotFoundError."""
         unknown = uuid.uuid4().hex
@@ -83,6 +88,7 @@ class TrackingContract:
         with pytest.raises(NotFoundError):
             backend.write(UpdateRun(run_id=unknown, status="FINISHED"), deadline())
 
+    @clause("tracking.run-whole")
     def test_a_run_carries_what_its_creation_says(
         self, backend: OpenBackend, experiment_id: str
     ) -> None:
@@ -96,6 +102,7 @@ class TrackingContract:
         assert run.data.tags["team"] == "a"
         assert run.data.tags[OP_ID_TAG] == operation.op_id
 
+    @clause("tracking.find-run")
     def test_a_run_is_found_by_its_creation(self, backend: OpenBackend, experiment_id: str) -> None:
         """At once after the creation's answer; a repeat makes another one, or finds the first."""
         operation = new_run(experiment_id)
@@ -106,6 +113,7 @@ class TrackingContract:
         everywhere = backend.tracking.tracking_find_by_op_id(operation.op_id, deadline())
         assert set(everywhere) == set(ids)
 
+    @clause("tracking.batch-repeat")
     def test_a_repeated_batch_changes_nothing(self, backend: OpenBackend, run_id: str) -> None:
         """Equal points are one, equal params are accepted, tags are written again."""
         points = tuple(
@@ -121,6 +129,7 @@ class TrackingContract:
         assert run.data.metrics == {"loss": points[-1].value}
         assert backend.tracking.tracking_get_metric_history(run_id, "loss", deadline()) == points
 
+    @clause("tracking.latest-metric")
     def test_the_latest_metric_is_that_of_the_greatest_step(
         self, backend: OpenBackend, run_id: str
     ) -> None:
@@ -137,6 +146,7 @@ class TrackingContract:
         assert run.data.metrics == {"loss": 3.0}
         assert run.latest_metrics == (points[2],)
 
+    @clause("tracking.history-order")
     def test_a_history_is_in_the_order_of_time(self, backend: OpenBackend, run_id: str) -> None:
         """By timestamp, then step; a key never logged has none."""
         points = tuple(
@@ -153,6 +163,7 @@ class TrackingContract:
         ]
         assert backend.tracking.tracking_get_metric_history(run_id, "other", deadline()) == ()
 
+    @clause("tracking.special-numbers")
     def test_special_numbers_are_kept(self, backend: OpenBackend, run_id: str) -> None:
         """NaN stays NaN, infinities are at least the greatest float, steps have 64 bits."""
         points = (
@@ -173,6 +184,7 @@ class TrackingContract:
         steps = backend.tracking.tracking_get_metric_history(run_id, "steps", deadline())
         assert steps == points[3:]
 
+    @clause("tracking.param-once")
     def test_a_param_does_not_change(self, backend: OpenBackend, run_id: str) -> None:
         """Another value is refused for good, and the first one stays."""
         backend.write(LogBatch(run_id=run_id, params={"lr": "0.1"}), deadline())
@@ -180,12 +192,14 @@ class TrackingContract:
             backend.write(LogBatch(run_id=run_id, params={"lr": "0.2"}), deadline())
         assert self._get(backend, run_id).data.params == {"lr": "0.1"}
 
+    @clause("tracking.last-tag")
     def test_the_last_tag_stays(self, backend: OpenBackend, run_id: str) -> None:
         """A tag overwrites."""
         for value in ("one", "two"):
             backend.write(LogBatch(run_id=run_id, tags={"stage": value}), deadline())
         assert self._get(backend, run_id).data.tags["stage"] == "two"
 
+    @clause("tracking.texts")
     def test_texts_are_data(self, backend: OpenBackend, run_id: str) -> None:
         """Quotes, line breaks and any script come back as they were."""
         texts = {f"text {number}": text for number, text in enumerate(NASTY_TEXTS)}
@@ -194,6 +208,7 @@ class TrackingContract:
         assert {key: run.data.params.get(key) for key in texts} == texts
         assert {key: run.data.tags.get(key) for key in texts} == texts
 
+    @clause("tracking.update-run")
     def test_a_run_ends_with_the_time_that_is_given(
         self, backend: OpenBackend, run_id: str
     ) -> None:
@@ -211,6 +226,7 @@ class TrackingContract:
         assert (run.info.run_name, run.info.status) == ("renamed", "FINISHED")
         assert run.info.end_time == 1_700_000_100_000
 
+    @clause("tracking.search")
     def test_runs_are_searched_by_what_was_logged(
         self, backend: OpenBackend, experiment_id: str
     ) -> None:
@@ -233,6 +249,7 @@ class TrackingContract:
         with pytest.raises(InvalidInputError):
             self._search(backend, experiment_id, "loss is what?")
 
+    @clause("tracking.run-pages")
     def test_pages_hold_each_run_once(self, backend: OpenBackend, experiment_id: str) -> None:
         """The token of the last page is empty."""
         ids = {
@@ -250,6 +267,7 @@ class TrackingContract:
         assert len(found) == 5
         assert set(found) == ids
 
+    @clause("tracking.artifacts")
     def test_files_are_stored_and_listed(
         self, backend: OpenBackend, run_id: str, tmp_path: Path
     ) -> None:
@@ -275,6 +293,7 @@ class TrackingContract:
         with pytest.raises(NotFoundError):
             backend.tracking.tracking_download_artifact(owner, "none", tmp_path / "n", deadline())
 
+    @clause("tracking.logged-model")
     def test_a_logged_model_becomes_ready(
         self, backend: OpenBackend, experiment_id: str, run_id: str, tmp_path: Path
     ) -> None:
