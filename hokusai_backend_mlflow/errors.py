@@ -41,6 +41,7 @@ PERMANENT_CODES: dict[str, type[PermanentError]] = {
 _OK, _UNAUTHORIZED, _FORBIDDEN, _TOO_MANY_REQUESTS, _SERVER_ERROR = 200, 401, 403, 429, 500
 _REQUEST_TIMEOUT = 408
 _NOT_PERFORMED = range(300, 500)
+_PERMISSION_DENIED = "PERMISSION_DENIED"
 _MESSAGE_CHARACTERS = 500
 _CREDENTIAL_HELP = (
     "Set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
@@ -63,13 +64,14 @@ def from_answer(
 
     """
     wait = retry_after(headers)
+    code, message = _mlflow_error(body) if status != _OK else ("", "")
     if status in (_UNAUTHORIZED, _FORBIDDEN):
-        return _credentials_refused(status, what, proven=proven, fast=fast)
+        this_only = code == _PERMISSION_DENIED
+        return _credentials_refused(status, what, proven=proven, fast=fast, this_only=this_only)
     if status == _TOO_MANY_REQUESTS:
         return RateLimitedError(
             f"{what}: the server asks to come back later (HTTP 429).", retry_after=wait, fast=fast
         )
-    code, message = _mlflow_error(body) if status != _OK else ("", "")
     if code and status < _SERVER_ERROR and (known := PERMANENT_CODES.get(code)):
         return known(f"{what}: {code}: {message}")
     if code or status >= _SERVER_ERROR or status == _REQUEST_TIMEOUT:
@@ -151,11 +153,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _credentials_refused(status: int, what: str, *, proven: bool, fast: bool) -> BackendError:
+def _credentials_refused(
+    status: int, what: str, *, proven: bool, fast: bool, this_only: bool
+) -> BackendError:
     if proven:
         return CredentialsRejectedError(
             f"{what}: HTTP {status}, although these credentials worked before. Renew them if they "
             f"have expired. {_CREDENTIAL_HELP}",
+            this_only=this_only,
             fast=fast,
         )
     if status == _UNAUTHORIZED:
@@ -165,7 +170,8 @@ def _credentials_refused(status: int, what: str, *, proven: bool, fast: bool) ->
         )
     return PermissionDeniedError(
         f"{what}: the credentials are not allowed to do this (HTTP 403). Ask for the permission, "
-        f"or use others. {_CREDENTIAL_HELP}"
+        f"or use others. {_CREDENTIAL_HELP}",
+        this_only=this_only,
     )
 
 

@@ -8,11 +8,13 @@ run outside it.
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 from hokusai_core.clock import Clock
+from hokusai_core.errors import CredentialsRejectedError, PermanentError, TransientError
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,8 @@ class CircuitBreaker:
         open_max_seconds: How long it is open at most.
         probe_seconds: How long a probe may take before it counts as dead and another is let in.
         clock: Monotonic time.
-        random_source: Where the jitter of the open time comes from (between 75 % and 100 %).
+        random_source: Where the jitter of the open time comes from.
+        jitter: The share of the open time that chance may take away, from 0 to 1.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class CircuitBreaker:
         probe_seconds: float,
         clock: Clock,
         random_source: random.Random,
+        jitter: float = 0.25,
     ) -> None:
         self._threshold = failures
         self._open_seconds = open_seconds
@@ -56,6 +60,7 @@ class CircuitBreaker:
         self._probe_seconds = probe_seconds
         self._clock = clock
         self._random = random_source
+        self._jitter = jitter
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
         self._state: CircuitState = "closed"
@@ -109,6 +114,32 @@ class CircuitBreaker:
         self._notify(old, "half_open")
         return permit
 
+    @contextmanager
+    def judging(self, permit: Permit) -> Iterator[None]:
+        """Report the outcome of the block, which makes the call, by the exception that leaves it.
+
+        A :class:`TransientError` is a failure; a :class:`PermanentError` is an answer, and so is the
+        server's refusal of one thing. Whatever else tells nothing about the server.
+        """
+        try:
+            yield
+        except CredentialsRejectedError as failure:
+            if failure.this_only:
+                self.succeeded(permit)
+            else:
+                self.failed(permit)
+            raise
+        except TransientError as failure:
+            self.failed(permit, failure.retry_after)
+            raise
+        except PermanentError:
+            self.succeeded(permit)
+            raise
+        except BaseException:
+            self.abandoned(permit)
+            raise
+        self.succeeded(permit)
+
     def succeeded(self, permit: Permit) -> None:
         """Report that the call was answered. A late answer from before the opening changes nothing."""
         with self._lock:
@@ -121,8 +152,13 @@ class CircuitBreaker:
             self._probe_until = None
         self._notify(old, "closed")
 
-    def failed(self, permit: Permit) -> None:
-        """Report that the call was not answered."""
+    def failed(self, permit: Permit, retry_after: float | None = None) -> None:
+        """Report that the call was not answered.
+
+        Args:
+            permit: The call's.
+            retry_after: Seconds that the server asks to be left alone; an opening lasts as long.
+        """
         with self._lock:
             if permit.generation != self._generation:
                 return
@@ -136,7 +172,8 @@ class CircuitBreaker:
             seconds = min(
                 self._open_max_seconds, self._open_seconds * 2.0 ** min(self._openings, 60)
             )
-            self._open_until = self._clock.monotonic() + seconds * self._random.uniform(0.75, 1.0)
+            share = self._random.uniform(1.0 - self._jitter, 1.0)
+            self._open_until = self._clock.monotonic() + max(seconds * share, retry_after or 0.0)
             self._openings += 1
         self._notify(old, "open")
 

@@ -158,7 +158,26 @@ class CircuitOpenError(TransientError):
 
 
 class CredentialsRejectedError(TransientError):
-    """401 or 403 although these credentials worked before (tokens expire, proxies heal in steps)."""
+    """401 or 403 although these credentials worked before (tokens expire, proxies heal in steps).
+
+    Args:
+        message: What happened, to what.
+        this_only: Whether the server itself refused this one thing, so that others may go on.
+        fast: Whether the failure came at once.
+
+    """
+
+    def __init__(self, message: str, *, this_only: bool = False, fast: bool = False) -> None:
+        super().__init__(message, fast=fast)
+        self.this_only = this_only
+
+    @classmethod
+    def instead_of(
+        cls, refusal: "AuthenticationError | PermissionDeniedError"
+    ) -> "CredentialsRejectedError":
+        """Give the transient error that a refusal is where something waits for the server already."""
+        this_only = isinstance(refusal, PermissionDeniedError) and refusal.this_only
+        return cls(str(refusal), this_only=this_only)
 
 
 class PermanentError(BackendError):
@@ -186,7 +205,18 @@ class AuthenticationError(PermanentError):
 
 
 class PermissionDeniedError(PermanentError):
-    """The credentials are known, and not allowed to do this (403)."""
+    """The credentials are known, and not allowed to do this (403).
+
+    Args:
+        message: What happened, to what.
+        this_only: Whether the server itself refused this one thing; False where something before
+            it (a proxy) refuses, perhaps everything.
+
+    """
+
+    def __init__(self, message: str, *, this_only: bool = True) -> None:
+        super().__init__(message)
+        self.this_only = this_only
 
 
 class RegistryException(HokusaiError):  # noqa: N818 - the name that existing code catches

@@ -7,7 +7,12 @@ from typing import TypeVar
 from hokusai_core.backends import OpenBackend
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.clock import Clock, Deadline
-from hokusai_core.errors import CircuitOpenError, PermanentError, TransientError
+from hokusai_core.errors import (
+    AuthenticationError,
+    CircuitOpenError,
+    CredentialsRejectedError,
+    PermissionDeniedError,
+)
 from hokusai_core.fallback import FallbackStore
 from hokusai_core.ids import IdTranslator
 from hokusai_core.journal import EntryQuery, EntryState, QueuedOperation
@@ -15,6 +20,7 @@ from hokusai_core.lazy import Lazy
 from hokusai_core.operations import AnyOperation
 from hokusai_core.retry import Retry
 from hokusai_core.settings import Settings
+from hokusai_core.streams import StreamStates
 
 T = TypeVar("T")
 
@@ -32,7 +38,9 @@ class Sources:
         destination: Identity of the primary.
         fallback: Journal and spool; None where the user wants no fallback.
         circuit: The primary's circuit.
+        artifact_circuit: That of the artifact store, which may be away on its own.
         ids: Translates ids.
+        streams: Whether this process queued anything: then a 401 is a step of the healing.
         settings: Budgets.
         clock: Time.
     """
@@ -43,16 +51,20 @@ class Sources:
         destination: str,
         fallback: FallbackStore | None,
         circuit: CircuitBreaker,
+        artifact_circuit: CircuitBreaker,
         ids: IdTranslator,
+        streams: StreamStates,
         settings: Settings,
         clock: Clock,
     ) -> None:
+        self._streams = streams
         self.primary = primary
         self.destination = destination
         self.fallback = fallback
         self.ids = ids
         self.settings = settings
         self._circuit = circuit
+        self._artifact_circuit = artifact_circuit
         self._clock = clock
         self._retry = Retry(settings.attempts, clock, random.Random())
 
@@ -64,35 +76,30 @@ class Sources:
         """The time without progress that the transfer of an artifact may take."""
         return Deadline(self.settings.artifact_idle_timeout, self._clock)
 
-    def ask(self, question: Callable[[OpenBackend], T]) -> T:
-        """Ask the primary, unless its circuit is open.
+    def ask(self, question: Callable[[OpenBackend], T], *, artifacts: bool = False) -> T:
+        """Ask the primary, or its artifact store, unless the circuit is open.
 
         Raises:
             TransientError: It gave no answer, or was not asked.
             PermanentError: Its answer.
         """
-        permit = self._circuit.admit()
+        circuit = self._artifact_circuit if artifacts else self._circuit
+        permit = circuit.admit()
         if permit is None:
             raise CircuitOpenError(
                 f"{self.destination} failed a moment ago, so it was not asked again yet."
             )
-        try:
-            # A read is harmless to repeat: a kept connection that the server has closed meanwhile
-            # is no outage.
-            answer = self._retry.call(
-                lambda: question(self.primary.get()), self.deadline(), repeatable=True
-            )
-        except TransientError:
-            self._circuit.failed(permit)
-            raise
-        except PermanentError:
-            self._circuit.succeeded(permit)
-            raise
-        except BaseException:
-            self._circuit.abandoned(permit)
-            raise
-        self._circuit.succeeded(permit)
-        return answer
+        with circuit.judging(permit):
+            try:
+                # A read is harmless to repeat: a kept connection that the server has closed
+                # meanwhile is no outage.
+                return self._retry.call(
+                    lambda: question(self.primary.get()), self.deadline(), repeatable=True
+                )
+            except (AuthenticationError, PermissionDeniedError) as refusal:
+                if self._streams.any_queued:
+                    raise CredentialsRejectedError.instead_of(refusal) from refusal
+                raise
 
     def entries(
         self,

@@ -190,7 +190,8 @@ class RegistryReader:
         return self._sources.ask(
             lambda backend: backend.registry.registry_download_model(
                 name, version, destination, self._sources.idle_deadline()
-            )
+            ),
+            artifacts=True,
         )
 
     def _found_waiting(

@@ -14,7 +14,6 @@ from hokusai_core.errors import (
     CredentialsRejectedError,
     JournalUnavailableError,
     NotStoredError,
-    PermanentError,
     PermissionDeniedError,
     TransientError,
 )
@@ -176,28 +175,17 @@ class Router:
             else settings.write_timeout
         )
         deadline = Deadline(seconds, self._clock)
-        try:
-            receipt = self._retry.call(
-                lambda: self._primary.get().write(operation, deadline, open_content),
-                deadline,
-                repeatable=not operation.late_effects_matter,
-            )
-        except (AuthenticationError, PermissionDeniedError) as failure:
-            circuit.succeeded(permit)
-            if self._streams.any_queued:
-                raise CredentialsRejectedError(str(failure)) from failure
-            raise
-        except PermanentError:
-            circuit.succeeded(permit)
-            raise
-        except TransientError:
-            circuit.failed(permit)
-            raise
-        except BaseException:
-            circuit.abandoned(permit)
-            raise
-        circuit.succeeded(permit)
-        return receipt
+        with circuit.judging(permit):
+            try:
+                return self._retry.call(
+                    lambda: self._primary.get().write(operation, deadline, open_content),
+                    deadline,
+                    repeatable=not operation.late_effects_matter,
+                )
+            except (AuthenticationError, PermissionDeniedError) as refusal:
+                if self._streams.any_queued:
+                    raise CredentialsRejectedError.instead_of(refusal) from refusal
+                raise
 
     def _delivered(self, operation: AnyOperation, receipt: Receipt) -> None:
         self._streams.meet(operation.stream)

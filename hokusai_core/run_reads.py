@@ -211,8 +211,9 @@ class RunReader:
             try:
                 found = self._sources.ask(
                     lambda backend: backend.tracking.tracking_list_artifacts(
-                        known, path, self._sources.deadline()
-                    )
+                        known, path, self._sources.idle_deadline()
+                    ),
+                    artifacts=True,
                 )
             except TransientError:
                 if not waiting:
@@ -309,6 +310,7 @@ class RunReader:
             self._sources.ask(
                 lambda backend: backend.tracking.tracking_download_artifact(
                     known, path, partial, self._sources.idle_deadline()
-                )
+                ),
+                artifacts=True,
             )
             partial.replace(target)

@@ -113,7 +113,9 @@ class Runtime:
             destination,
             self.fallback,
             self.circuits.primary,
+            self.circuits.artifacts,
             self.ids,
+            self.streams,
             settings,
             clock,
         )
@@ -262,7 +264,8 @@ class Runtime:
             failures=settings.circuit_failures,
             open_seconds=settings.circuit_open_seconds,
             open_max_seconds=settings.circuit_open_max_seconds,
-            probe_seconds=probe_seconds * 2,
+            probe_seconds=settings.circuit_probe_seconds or probe_seconds * 2,
+            jitter=settings.circuit_jitter_percent / 100,
             clock=self.clock,
             random_source=random.Random(),
         )

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import platformdirs
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hokusai_core.errors import ConfigurationError
@@ -81,6 +88,10 @@ class Settings(BaseSettings):
     """How long the circuit stays open at first; it doubles with each failed probe."""
     circuit_open_max_seconds: float = Field(default=15.0, gt=0)
     """How long the circuit stays open at most."""
+    circuit_jitter_percent: int = Field(default=25, ge=0, le=100)
+    """The part of the open time that chance may take away, so that processes do not probe at once."""
+    circuit_probe_seconds: float = Field(default=0.0, ge=0)
+    """How long a probe may take before another call is let in; 0 is twice the time of a write."""
     sync_threads: int = Field(default=4, ge=1, le=64)
     """Streams that `hokusai sync` has in flight at once."""
     exit_timeout: float = Field(default=3.0, ge=0)
@@ -101,6 +112,18 @@ class Settings(BaseSettings):
     def _stripped(cls, value: str) -> str:
         return value.strip()
 
+    @model_validator(mode="after")
+    def _check_lease(self) -> Self:
+        """A worker renews its lease at half time; what is left then has to hold one whole send."""
+        longest = max(self.write_timeout, self.artifact_idle_timeout)
+        if self.lease_seconds < 2 * longest:
+            raise ValueError(
+                f"HOKUSAI_LEASE_SECONDS is {self.lease_seconds:g} and has to be at least "
+                f"{2 * longest:g}: twice HOKUSAI_WRITE_TIMEOUT ({self.write_timeout:g}) and twice "
+                f"HOKUSAI_ARTIFACT_IDLE_TIMEOUT ({self.artifact_idle_timeout:g})"
+            )
+        return self
+
     @classmethod
     def load(cls, **values: Any) -> Self:
         """Build settings from the given values and the environment.
@@ -113,8 +136,12 @@ class Settings(BaseSettings):
             settings = cls(**values)
         except ValidationError as cause:
             problems = "; ".join(
-                f"HOKUSAI_{'_'.join(str(part) for part in problem['loc']).upper()}: "
-                f"{problem['msg']}"
+                (
+                    f"HOKUSAI_{'_'.join(map(str, problem['loc'])).upper()}: "
+                    if problem["loc"]
+                    else ""
+                )
+                + problem["msg"].removeprefix("Value error, ")
                 for problem in cause.errors(include_url=False, include_input=False)
             )
             raise ConfigurationError(f"Settings are wrong: {problems}.") from None

@@ -315,38 +315,36 @@ class SyncWorker:
                 )
             )
         try:
-            if members[0].maybe_applied and type(operation).searchable:
-                receipt = self._lookups.earlier_attempt(operation, deadline)
-                if receipt is None:
-                    deadline = Deadline(seconds, self._clock)
-                    self._keep_lease(progress)
-                    receipt = self._primary.write(operation, deadline, open_content)
-            else:
-                if isinstance(operation, AliasOperation):
-                    self._lookups.refuse_moved_alias(operation, deadline)
-                receipt = self._primary.write(operation, deadline, open_content)
-        except AuthenticationError as refusal:
-            # A token that expired, or a proxy that heals in steps: a pause, never a dead letter.
-            circuit.failed(permit)
-            failure = CredentialsRejectedError(str(refusal))
-            raise _Held(self._after_failure(failure, members, circuit)) from refusal
-        except PermissionDeniedError as refusal:
-            circuit.succeeded(permit)
-            failure = CredentialsRejectedError(str(refusal))
-            raise _Held(self._after_failure(failure, members, circuit)) from refusal
-        except PermanentError:
-            circuit.succeeded(permit)
-            raise
+            with circuit.judging(permit):
+                receipt = self._call(operation, open_content, parcel, progress, deadline)
         except TransientError as failure:
-            circuit.failed(permit)
             self._refuse_poison(failure, members)
             raise _Held(self._after_failure(failure, members, circuit)) from failure
-        except BaseException:
-            circuit.abandoned(permit)
-            raise
-        circuit.succeeded(permit)
         self._poison.succeeded(members[0].kind)
         return receipt
+
+    def _call(
+        self,
+        operation: AnyOperation,
+        open_content: OpenContent | None,
+        parcel: _Parcel,
+        progress: _Progress,
+        deadline: Deadline,
+    ) -> Receipt:
+        """Search for what an earlier attempt may have made, or send."""
+        try:
+            if parcel.members[0].maybe_applied and type(operation).searchable:
+                found = self._lookups.earlier_attempt(operation, deadline)
+                if found is not None:
+                    return found
+                deadline = Deadline(self._settings.write_timeout, self._clock)
+                self._keep_lease(progress)
+            elif isinstance(operation, AliasOperation):
+                self._lookups.refuse_moved_alias(operation, deadline)
+            return self._primary.write(operation, deadline, open_content)
+        except (AuthenticationError, PermissionDeniedError) as refusal:
+            # A token that expired, or a proxy that heals in steps: a pause, never a dead letter.
+            raise CredentialsRejectedError.instead_of(refusal) from refusal
 
     def _refuse_poison(self, failure: TransientError, members: Sequence[QueuedOperation]) -> None:
         """Give an operation up that the server fails on each time, while others of its kind succeed.

@@ -317,7 +317,15 @@ class SimulatedProcess:
                 on_queued=lambda: None,
             )
         sources = Sources(
-            primary, world.destination, fallback, circuits.primary, ids, settings, world.clock
+            primary,
+            world.destination,
+            fallback,
+            circuits.primary,
+            circuits.artifacts,
+            ids,
+            self.streams,
+            settings,
+            world.clock,
         )
         self.runs = RunReader(sources, RunSnapshots())
         self.renew_worker()

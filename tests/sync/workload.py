@@ -38,6 +38,7 @@ def destination_settings(folder: Path, database_url: str | None = None) -> dict[
         "connect_timeout": 5.0,
         "request_timeout": 20.0,
         "write_timeout": 20.0,
+        "lease_seconds": 40.0,
         "sync_threads": 1,
         "journal_timeout": 10.0,
     }
