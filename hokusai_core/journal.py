@@ -1,5 +1,6 @@
 """The values that a journal takes and gives: entries, claims, settlements, figures."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -14,17 +15,20 @@ by a later operation that is delivered."""
 Outcome = Literal["delivered", "dead", "superseded"]
 
 
-class Entry(Value):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """An operation to be appended.
 
     ``not_before`` counts in seconds from the append, by the journal's own clock: a creation that may
     have been applied already waits out the late-effect window.
     """
 
+    # Not validated again: the operation was when it was made. Pydantic also swallows a Ctrl-C that
+    # comes while it asks whether a nested value is of its class.
     operation: AnyOperation
     destination: str
     maybe_applied: bool = False
-    not_before: float = Field(default=0.0, ge=0)
+    not_before: float = 0.0
     error: str = ""
 
 

@@ -15,6 +15,7 @@ from hokusai_core.journal import (
     StreamBacklog,
 )
 from hokusai_core.operations import (
+    AnyOperation,
     CreateModelVersion,
     CreateRegisteredModel,
     LogBatch,
@@ -30,12 +31,9 @@ _PATIENCE = 30.0
 class JournalSteps:
     """Shortened calls to the hooks of a journal."""
 
-    def append(self, backend: OpenBackend, destination: str, *operations: Operation) -> int:
+    def append(self, backend: OpenBackend, destination: str, *operations: AnyOperation) -> int:
         """Append operations in one transaction."""
-        entries = tuple(
-            Entry.model_validate({"operation": operation, "destination": destination})
-            for operation in operations
-        )
+        entries = tuple(Entry(operation, destination) for operation in operations)
         return backend.journal.journal_append(entries, None)
 
     def read(
