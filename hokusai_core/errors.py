@@ -8,24 +8,28 @@
     │   ├── BackendNotInstalledError         the plugin is there, its extra is not
     │   └── BackendBrokenError               the plugin fails to import, or breaks the contract
     ├── InvalidInputError (ValueError)       the caller's value; nothing was written
+    │   ├── InvalidTagsError (RegistryException) the tags of a tokenized model
     │   ├── UnsupportedFilterError           a filter outside the documented subset, in an outage
     │   └── StillNeededError                 others depend on what should be discarded
-    ├── BackendError                         a backend could not, or would not, do it
-    │   ├── TransientError                   may work later: falls back, is queued, is tried again
-    │   │   ├── UnavailableError             no usable answer came
-    │   │   ├── RateLimitedError             the server asks to come back later
-    │   │   ├── CircuitOpenError             not asked, because it was away a moment ago
-    │   │   └── CredentialsRejectedError     401 or 403 after these credentials had worked
-    │   └── PermanentError                   will not work later: raised, or a dead letter
-    │       ├── NotFoundError                the thing does not exist
-    │       │   └── ModelNotFoundError (RegistryException)
-    │       ├── AlreadyExistsError           a thing with that name exists
-    │       ├── ConflictError                contradicts what is stored (a param changed)
-    │       ├── RejectedError                the server refuses the request as it is
-    │       ├── AuthenticationError          credentials are missing or wrong
-    │       └── PermissionDeniedError        credentials are known and not allowed to
     ├── RegistryException                    base of registry errors (the name existing code catches)
-    ├── NotStoredError                       primary, journal and spool all failed: nothing was kept
+    │   ├── BackendError                     a backend could not, or would not, do it
+    │   │   ├── MLflowConnectionError        no usable answer (the name existing code catches)
+    │   │   ├── MLflowAuthenticationError    credentials (the name existing code catches)
+    │   │   ├── TransientError               may work later: falls back, is queued, is tried again
+    │   │   │   ├── UnavailableError (MLflowConnectionError)    no usable answer came
+    │   │   │   ├── RateLimitedError (MLflowConnectionError)    asked to come back later
+    │   │   │   ├── CircuitOpenError (MLflowConnectionError)    not asked: away a moment ago
+    │   │   │   └── CredentialsRejectedError (MLflowAuthenticationError)
+    │   │   │                                401 or 403 after these credentials had worked
+    │   │   └── PermanentError               will not work later: raised, or a dead letter
+    │   │       ├── NotFoundError            the thing does not exist
+    │   │       │   └── ModelNotFoundError   a registered model, version or alias
+    │   │       ├── AlreadyExistsError       a thing with that name exists
+    │   │       ├── ConflictError            contradicts what is stored (a param changed)
+    │   │       ├── RejectedError            the server refuses the request as it is
+    │   │       ├── AuthenticationError (MLflowAuthenticationError)    missing or wrong
+    │   │       └── PermissionDeniedError (MLflowAuthenticationError)  not allowed to
+    │   └── NotStoredError                   primary, journal and spool all failed: nothing was kept
     ├── JournalUnavailableError              the journal cannot be reached
     ├── JournalBusyError                     workers hold what should be changed
     ├── LeaseLostError                       another worker holds the stream now
@@ -50,9 +54,12 @@ __all__ = [
     "HokusaiError",
     "HokusaiException",
     "InvalidInputError",
+    "InvalidTagsError",
     "JournalBusyError",
     "JournalUnavailableError",
     "LeaseLostError",
+    "MLflowAuthenticationError",
+    "MLflowConnectionError",
     "ModelNotFoundError",
     "NotDeliveredError",
     "NotFoundError",
@@ -115,8 +122,27 @@ class StillNeededError(InvalidInputError):
         self.op_ids = op_ids
 
 
-class BackendError(HokusaiError):
+class RegistryException(HokusaiError):  # noqa: N818 - the name that existing code catches
+    """Base of registry errors, under the name that existing code catches.
+
+    A registration writes runs and files besides versions, so all that a backend fails with is one.
+    """
+
+
+class InvalidTagsError(InvalidInputError, RegistryException):
+    """The tags of a tokenized model are incomplete or wrong. Nothing was written."""
+
+
+class BackendError(RegistryException):
     """A backend could not, or would not, carry something out."""
+
+
+class MLflowConnectionError(BackendError):
+    """No usable answer came from the primary, under the name that existing code catches."""
+
+
+class MLflowAuthenticationError(BackendError):
+    """The primary refuses the credentials, under the name that existing code catches."""
 
 
 class TransientError(BackendError):
@@ -145,19 +171,19 @@ class TransientError(BackendError):
         self.fast = fast
 
 
-class UnavailableError(TransientError):
+class UnavailableError(TransientError, MLflowConnectionError):
     """No usable answer came: refused, timed out, reset, 5xx, or a proxy's page."""
 
 
-class RateLimitedError(TransientError):
+class RateLimitedError(TransientError, MLflowConnectionError):
     """The server answered 429."""
 
 
-class CircuitOpenError(TransientError):
+class CircuitOpenError(TransientError, MLflowConnectionError):
     """The primary failed a moment ago, so it was not asked."""
 
 
-class CredentialsRejectedError(TransientError):
+class CredentialsRejectedError(TransientError, MLflowAuthenticationError):
     """401 or 403 although these credentials worked before (tokens expire, proxies heal in steps).
 
     Args:
@@ -200,11 +226,11 @@ class RejectedError(PermanentError):
     """The server refuses the request as it is."""
 
 
-class AuthenticationError(PermanentError):
+class AuthenticationError(PermanentError, MLflowAuthenticationError):
     """Credentials are missing or wrong (401)."""
 
 
-class PermissionDeniedError(PermanentError):
+class PermissionDeniedError(PermanentError, MLflowAuthenticationError):
     """The credentials are known, and not allowed to do this (403).
 
     Args:
@@ -219,15 +245,11 @@ class PermissionDeniedError(PermanentError):
         self.this_only = this_only
 
 
-class RegistryException(HokusaiError):  # noqa: N818 - the name that existing code catches
-    """Base of registry errors, under the name that existing code catches."""
-
-
-class ModelNotFoundError(NotFoundError, RegistryException):
+class ModelNotFoundError(NotFoundError):
     """A registered model or version does not exist."""
 
 
-class NotStoredError(HokusaiError):
+class NotStoredError(RegistryException):
     """The primary, the journal and the spool all failed: the record is kept nowhere.
 
     Args:
