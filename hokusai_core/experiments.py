@@ -101,6 +101,11 @@ class ExperimentManager:
         self._lock = threading.RLock()
         self._experiment_id: str | None = None
         self._active = threading.local()
+        self.runtime.forked.add(self)
+
+    def reset_after_fork(self) -> None:
+        """Make the lock anew: in a forked child, the parent's may be held for ever."""
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"<ExperimentManager {self.experiment_name!r} on {self.runtime.destination}>"

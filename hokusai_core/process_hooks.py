@@ -4,7 +4,8 @@ import atexit
 import logging
 import os
 import weakref
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from hokusai_core.backends import OpenBackend
 from hokusai_core.fallback import FallbackStore
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
     from hokusai_core.runtime import Runtime
 
 logger = logging.getLogger("hokusai")
+
+
+class ForkSensitive(Protocol):
+    """What has locks that a forked child has to make anew."""
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: threads of the parent that held a lock are not here."""
+
+
+def after_fork_in_child(function: Callable[[], None]) -> None:
+    """Call a function in each forked child, where the system can fork."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=function)
 
 
 def close_backends(primary: Lazy[OpenBackend], fallback: FallbackStore | None) -> None:
@@ -51,6 +65,5 @@ def register_process_hooks(runtime: "Runtime") -> None:
 
     # A runtime that nobody holds any more lets go of its connections.
     weakref.finalize(runtime, close_backends, runtime.primary, runtime.fallback).atexit = False
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=after_fork)
+    after_fork_in_child(after_fork)
     atexit.register(at_exit)

@@ -52,6 +52,7 @@ class RunHandle(RunValues, RunFiles):
         self._copy = False
         self._ended = False
         runtime.snapshots.add(run_id, self)
+        runtime.forked.add(self)
 
     def __repr__(self) -> str:
         return f"<RunHandle {self._run_id} {self._info.status}>"

@@ -34,6 +34,11 @@ class RunValues:
         self._params: dict[str, str] = {}
         self._tags: dict[str, str] = dict(tags)
 
+    def reset_after_fork(self) -> None:
+        """Make the locks anew: in a forked child, the parent's may be held for ever."""
+        self._lock = threading.Lock()
+        self._timestamps.reset_after_fork()
+
     def log_metric(
         self, key: str, value: Any, step: int | None = None, timestamp: int | None = None
     ) -> None:

@@ -29,7 +29,12 @@ from hokusai_core.lazy import Lazy
 from hokusai_core.outages import OutageReporter
 from hokusai_core.plugins import BackendConfig, BackendPlugin, Role
 from hokusai_core.poison import PoisonGuard
-from hokusai_core.process_hooks import close_backends, register_process_hooks
+from hokusai_core.process_hooks import (
+    ForkSensitive,
+    after_fork_in_child,
+    close_backends,
+    register_process_hooks,
+)
 from hokusai_core.reading import KEPT, Sources
 from hokusai_core.registry_reads import RegistryReader
 from hokusai_core.resolution import BackendSelection
@@ -85,6 +90,8 @@ class Runtime:
         self.ids = IdTranslator(self.fallback)
         self.streams = StreamStates()
         self.snapshots = RunSnapshots()
+        self.forked: weakref.WeakSet[ForkSensitive] = weakref.WeakSet()
+        """Managers and handles, whose locks are made anew in a forked child."""
         self.reporter = OutageReporter(
             f"Backend {plugin.name} at {destination}",
             self._outage_place,
@@ -251,6 +258,8 @@ class Runtime:
         self.streams.reset_after_fork()
         self.reporter.reset_after_fork()
         self.drainer.reset_after_fork()
+        for each in tuple(self.forked):
+            each.reset_after_fork()
         self._pruner = Pruner(self._journals, self.settings.retention_seconds, self.clock)
         self._poison = PoisonGuard(self.settings.max_attempts)
         self._worker = None
@@ -354,3 +363,12 @@ def _worker_name(purpose: str) -> str:
 
 _RUNTIMES: "weakref.WeakValueDictionary[_Key, Runtime]" = weakref.WeakValueDictionary()
 _RUNTIMES_LOCK = threading.Lock()
+
+
+def _renew_lock() -> None:
+    """In a forked child: a thread of the parent that is not here may have held the lock."""
+    global _RUNTIMES_LOCK  # noqa: PLW0603 - the lock guards the table above
+    _RUNTIMES_LOCK = threading.Lock()
+
+
+after_fork_in_child(_renew_lock)

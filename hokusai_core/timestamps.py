@@ -18,6 +18,10 @@ class PointTimestamps:
         self._newest = 0
         self._last: dict[tuple[str, int], int] = {}
 
+    def reset_after_fork(self) -> None:
+        """Make the lock anew: in a forked child, the parent's may be held for ever."""
+        self._lock = threading.Lock()
+
     def next(self, key: str, step: int) -> int:
         """Give the timestamp of a point that is logged now, in milliseconds since 1970."""
         now = (self._offset + time.monotonic_ns()) // 1_000_000
