@@ -8,6 +8,9 @@ PROJECT = "hokusai"
 ENTRY_POINT_GROUP = "hokusai.backends"
 """Entry-point group in which a distribution declares its backends."""
 
+OBSERVER_GROUP = "hokusai.observers"
+"""Entry-point group in which a distribution declares observers of events."""
+
 API_VERSION = (1, 0)
 """Version of the hook contracts: the major must match; a minor only adds what is optional."""
 
