@@ -14,7 +14,7 @@ import hashlib
 import io
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, cast
 
@@ -56,6 +56,8 @@ logger = logging.getLogger(__name__)
 _BACKOFF_BASE_SECONDS = 1.0
 _REFERENCE_SECONDS = 5.0
 _PROBE_SECONDS = 1.0
+_CLAIM_LIMIT = 1_000
+_WIDEST_CLAIM = 1_000_000
 _SINGLE_AFTER_ATTEMPTS = 3
 """Failed attempts after which an operation is sent alone, so that it holds back no other."""
 
@@ -117,6 +119,9 @@ class SyncWorker:
         clock: Time; goes on while the machine is suspended.
         poison: What the workers of this process know of operations that always fail; not given,
             the worker has its own.
+        on_delivered: Called after an operation was settled as delivered, with the operation, with
+            what was sent of it, and with the id of what it made; returns at once.
+        on_dead: Called after an operation was settled as a dead letter; returns at once.
     """
 
     def __init__(
@@ -128,6 +133,8 @@ class SyncWorker:
         name: str,
         clock: Clock,
         poison: PoisonGuard | None = None,
+        on_delivered: Callable[[AnyOperation, AnyOperation, str], None] = lambda *_: None,
+        on_dead: Callable[[QueuedOperation, str], None] = lambda *_: None,
     ) -> None:
         self._journal = journal
         self._primary = primary
@@ -137,7 +144,10 @@ class SyncWorker:
         self._clock = clock
         self._random = random.Random()
         self._poison = poison or PoisonGuard(settings.max_attempts)
+        self._on_delivered = on_delivered
+        self._on_dead = on_dead
         self._lookups = PrimaryLookups(journal, primary, settings.read_timeout, clock)
+        self._claim_limit = _CLAIM_LIMIT
 
     def run_once(self) -> Step:
         """Claim the stream that is due first, and deliver what it allows.
@@ -154,6 +164,7 @@ class SyncWorker:
                 destination=self._primary.destination,
                 worker=self._name,
                 lease_seconds=self._settings.lease_seconds,
+                limit=self._claim_limit,
                 late_effect_seconds=self._settings.late_effect_seconds,
             )
         )
@@ -177,6 +188,7 @@ class SyncWorker:
             self._drop_superseded(progress)
             for parcel in self._parcels(progress):
                 self._carry(parcel, progress)
+                self._claim_limit = _CLAIM_LIMIT
         except _Held as held:
             untouched = {entry.op_id for entry in progress.left}
             untouched -= set(held.release.attempted)
@@ -234,6 +246,9 @@ class SyncWorker:
         try:
             operation = self._lookups.resolved(parcel.operation)
         except UnknownIdError as unknown:
+            if len(progress.claim.operations) >= self._claim_limit:
+                # What makes it may come later in this very stream, past the end of the claim.
+                self._claim_limit = min(self._claim_limit * 10, _WIDEST_CLAIM)
             waiting_for = f"id/{unknown.identifier}"
             raise _Held(Release(retry_in=_REFERENCE_SECONDS, waiting_for=waiting_for)) from unknown
         content = self._content(parcel.members[0], operation, progress)
@@ -259,6 +274,7 @@ class SyncWorker:
             ],
         )
         progress.step.delivered += len(parcel.members)
+        self._on_delivered(parcel.operation, operation, receipt.primary_id)
 
     def _carry_singly(self, parcel: _Parcel, progress: _Progress) -> None:
         """Send the members of a refused request one by one, so that one bad value harms no other."""
@@ -275,6 +291,7 @@ class SyncWorker:
         )
         self._settle(progress, [Settlement(op_id=entry.op_id, outcome="dead", error=str(refusal))])
         progress.step.dead += 1
+        self._on_dead(entry, str(refusal))
         dead = cast("AnyOperation", entry.operation).provides
         for later in progress.left:
             if later.operation is not None and dead & later.operation.requires:

@@ -1,6 +1,9 @@
 """What names a creation can come to the journal before it, when the creation is on a spool."""
 
-from hokusai_core.operations import CreateExperiment, CreateRun, LogBatch
+import pytest
+
+from hokusai_core.journal import Entry
+from hokusai_core.operations import CreateExperiment, CreateRun, LogBatch, UpdateRun
 from hokusai_core.settings import Settings
 from hokusai_core.testing.simulation import (
     MemoryPlace,
@@ -48,14 +51,19 @@ def test_a_process_that_begins_anew_stays_behind_what_is_on_its_spool() -> None:
     assert run.data.tags["stage"] == "late"
 
 
-def test_a_creation_that_comes_after_its_user_is_delivered_before_it() -> None:
+@pytest.mark.parametrize("batches", [1, 1100], ids=["few", "more than one claim takes"])
+def test_a_creation_that_comes_after_its_user_is_delivered_before_it(batches: int) -> None:
     world, first = a_world()
     second = SimulatedProcess(world, "second", None)
     world.primary.down()
     world.journal_down = True
     run_id = a_run(world, first)
     world.journal_down = False
-    second.router.write(LogBatch(run_id=run_id, tags={"stage": "early bird"}))
+    users = (LogBatch(run_id=run_id, tags={"stage": f"early {n}"}) for n in range(batches))
+    entries = tuple(Entry(user, world.destination) for user in users)
+    world.place.journal.journal_append(entries, None)
+    second.router.write(UpdateRun(run_id=run_id, status="FINISHED", end_time=5))
     assert drained(world, first)
     (run,) = world.primary.store.runs()
-    assert run.data.tags["stage"] == "early bird"
+    assert run.data.tags["stage"] == f"early {batches - 1}"
+    assert run.info.status == "FINISHED"
