@@ -2,11 +2,14 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 
 from hokusai_core.errors import PermanentError, UnavailableError
+from hokusai_core.testing.cuts import Cuts
 
 Answer = TypeVar("Answer")
 
@@ -86,6 +89,22 @@ class FailureScript:
         """Let what was told about coming calls not happen; :meth:`down` and :meth:`reject` stay."""
         with self._lock:
             self._steps.clear()
+
+    @property
+    def cuts(self) -> Cuts:
+        """The points of the fixture ``cuts`` of a contract: the next write is lost, or its answer."""
+        return {
+            "before the write is carried out": partial(self._cut, self.time_out_before_applying),
+            "after the write is carried out": partial(self._cut, self.time_out_after_applying),
+        }
+
+    @contextmanager
+    def _cut(self, tell: Callable[[], None]) -> Iterator[None]:
+        tell()
+        try:
+            yield
+        finally:
+            self.forget_steps()
 
     def read(self, hook: str, effect: Callable[[], Answer]) -> Answer:
         """Answer a read, or fail as told."""

@@ -3,7 +3,8 @@
 import io
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from hokusai_core.errors import (
@@ -29,6 +30,7 @@ from hokusai_core.journal import (
 from hokusai_core.markers import hookimpl
 from hokusai_core.operations import AnyOperation
 from hokusai_core.plugins import BackendPlugin
+from hokusai_core.testing.cuts import Cuts
 from hokusai_core.testing.journal_tables import (
     EntryRecord,
     StreamKey,
@@ -86,6 +88,30 @@ class MemoryJournal:
         """
         with self._lock:
             self._answers_to_lose.extend([hook] * n)
+
+    @property
+    def cuts(self) -> Cuts:
+        """The points of the fixture ``cuts`` of a contract: a change is lost, or its answer."""
+        return {
+            "before the change is made": self._cut_before,
+            "after the change is made": self._cut_after,
+        }
+
+    @contextmanager
+    def _cut_before(self) -> Iterator[None]:
+        self.down()
+        try:
+            yield
+        finally:
+            self.up()
+
+    @contextmanager
+    def _cut_after(self) -> Iterator[None]:
+        self.lose_commit_answer()
+        try:
+            yield
+        finally:
+            self._answers_to_lose.clear()
 
     @hookimpl
     def journal_append(self, entries: tuple[Entry, ...], open_content: OpenContent | None) -> int:

@@ -1,16 +1,24 @@
 """The SQL backend keeps the contracts, on SQLite and on PostgreSQL."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from hokusai_backend_sql.backend import SqlBackend
+from hokusai_backend_sql.engine import Database
 from hokusai_core.backends import OpenBackend, open_backend
 from hokusai_core.plugins import BackendConfig, Role
 from hokusai_core.settings import Settings
 from hokusai_core.testing.contracts import JournalContract, RegistryContract, TrackingContract
+from hokusai_core.testing.contracts.interruptions import Reopen
+from hokusai_core.testing.cuts import Cuts, FaultPoints
 from tests.support.sql_fixtures import DATABASES
+
+POINTS = ("before the commit", "after the commit")
 
 
 @pytest.fixture(scope="module", params=DATABASES)
@@ -48,19 +56,79 @@ def journal(shared_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield backend
 
 
-class TestSqlTracking(TrackingContract):
+class SqlFixtures:
+    """What the contracts need to cut writes off."""
+
+    @pytest.fixture
+    def cuts(self) -> Cuts:
+        return {point: partial(_cut_at, point) for point in POINTS}
+
+
+class TestSqlTracking(SqlFixtures, TrackingContract):
+    """Experiments and runs."""
+
     @pytest.fixture
     def backend(self, primary: OpenBackend) -> OpenBackend:
         return primary
 
+    @pytest.fixture
+    def reopen(self, anew: Callable[[Role], OpenBackend]) -> Reopen:
+        return lambda: anew("primary")
 
-class TestSqlRegistry(RegistryContract):
+
+class TestSqlRegistry(SqlFixtures, RegistryContract):
+    """Models and versions."""
+
     @pytest.fixture
     def backend(self, primary: OpenBackend) -> OpenBackend:
         return primary
 
+    @pytest.fixture
+    def reopen(self, anew: Callable[[Role], OpenBackend]) -> Reopen:
+        return lambda: anew("primary")
 
-class TestSqlJournal(JournalContract):
+
+class TestSqlJournal(SqlFixtures, JournalContract):
+    """The queue."""
+
     @pytest.fixture
     def backend(self, journal: OpenBackend) -> OpenBackend:
         return journal
+
+    @pytest.fixture
+    def reopen(self, anew: Callable[[Role], OpenBackend]) -> Reopen:
+        return lambda: anew("journal")
+
+
+@pytest.fixture
+def anew(
+    shared_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Role], OpenBackend]]:
+    """Opens the database once more, with connections of its own that end with the test."""
+    with ExitStack() as stack:
+        yield lambda role: stack.enter_context(opened(shared_url, role, tmp_path_factory))
+
+
+@contextmanager
+def _cut_at(point: str) -> Iterator[None]:
+    """Cut the next write transaction off, before its commit or after it."""
+    faults = FaultPoints(*POINTS)
+    begin, run_alone = Database.begin, Database.run_alone
+
+    @contextmanager
+    def cut_begin(self: Database, **options: bool) -> Iterator[Connection]:
+        with begin(self, **options) as connection:
+            yield connection
+            faults.reach("before the commit")
+        faults.reach("after the commit")
+
+    def cut_statement(self: Database, statement: str, *arguments: Any) -> object:
+        faults.reach("before the commit")
+        result = run_alone(self, statement, *arguments)
+        faults.reach("after the commit")
+        return result
+
+    with pytest.MonkeyPatch.context() as patch, faults.cut_at(point):
+        patch.setattr(Database, "begin", cut_begin)
+        patch.setattr(Database, "run_alone", cut_statement)
+        yield

@@ -11,6 +11,7 @@ from hokusai_core.errors import NotFoundError
 from hokusai_core.identifiers import new_op_id
 from hokusai_core.journal import Claim, Entry
 from hokusai_core.operations import (
+    AnyOperation,
     CreateModelVersion,
     LogBatch,
     MetricPoint,
@@ -20,12 +21,13 @@ from hokusai_core.testing.contracts.clauses import clause
 from hokusai_core.testing.contracts.journal_claims import JournalClaims
 from hokusai_core.testing.contracts.journal_decisions import JournalDecisions
 from hokusai_core.testing.contracts.journal_steps import some_batch
+from hokusai_core.testing.contracts.journal_writes import JournalWrites
 from hokusai_core.testing.contracts.samples import NASTY_TEXTS, file_of, new_run, unique
 
 _PATIENCE = 30.0
 
 
-class JournalContract(JournalClaims, JournalDecisions):
+class JournalContract(JournalClaims, JournalDecisions, JournalWrites):
     """Tests of the specification :class:`~hokusai_core.hookspecs.Journal`."""
 
     # Append and read
@@ -50,7 +52,7 @@ class JournalContract(JournalClaims, JournalDecisions):
             MetricPoint(key="k", value=value, timestamp=2**63 - 1, step=-(2**63))
             for value in values
         )
-        operations = [
+        operations: list[AnyOperation] = [
             new_run("1", tags=texts),
             LogBatch(run_id="r", metrics=points, params=texts, tags=texts),
             CreateModelVersion(name="it's", source="s3://b/ü", tags=texts),

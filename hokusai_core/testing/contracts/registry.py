@@ -19,12 +19,13 @@ from hokusai_core.operations import (
 )
 from hokusai_core.queries import ModelQuery, VersionQuery
 from hokusai_core.testing.contracts.clauses import clause
+from hokusai_core.testing.contracts.registry_writes import RegistryWrites
 from hokusai_core.testing.contracts.samples import NASTY_TEXTS, deadline, unique
 
 _SOURCE = "s3://bucket/models/1"
 
 
-class RegistryContract:
+class RegistryContract(RegistryWrites):
     """Tests of the specification :class:`~hokusai_core.hookspecs.RegistryBackend`."""
 
     @pytest.fixture

@@ -29,9 +29,10 @@ from hokusai_core.testing.contracts.samples import (
     new_run,
     unique,
 )
+from hokusai_core.testing.contracts.tracking_writes import TrackingWrites
 
 
-class TrackingContract:
+class TrackingContract(TrackingWrites):
     """Tests of the specification :class:`~hokusai_core.hookspecs.TrackingBackend`."""
 
     @pytest.fixture
