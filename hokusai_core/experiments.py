@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, overload
 
@@ -59,6 +59,8 @@ class ExperimentManager:
         experiment_name: The experiment's name, beside a registry.
         backend: Name of the backend, its plugin, or a mock backend; not given, settings decide.
         settings: All settings; not given, they are read from the environment.
+        observers: Are told of what happens to the tracking server, and to what waits for it, in
+            this process: see :class:`~hokusai_core.observer_hooks.ObserverHooks`.
 
     Raises:
         ConfigurationError: An argument or setting is wrong, or a backend cannot be used.
@@ -76,6 +78,7 @@ class ExperimentManager:
         experiment_name: object = None,
         backend: object = None,
         settings: Settings | None = None,
+        observers: Iterable[object] = (),
     ) -> None:
         given = sort_arguments(registry_or_name, mlflow_tracking_uri, registry, experiment_name)
         name = given.experiment_name or DEFAULT_EXPERIMENT
@@ -94,6 +97,7 @@ class ExperimentManager:
                 backend=backend,
             )
             self.runtime = Runtime.shared(selection)
+        self.runtime.observers.add(observers)
         self.config = ExperimentConfig(
             experiment_name=name,
             **{field: getattr(self.runtime.selection, field) for field in _SELECTION_FIELDS},

@@ -15,12 +15,24 @@ class OutageReporter:
         primary: What is away, as the user knows it (an address without credentials).
         where: Tells where records are kept, as the user knows it.
         automatic: Whether this process delivers by itself.
+        on_begin: Called with the reason and the place (``journal``, ``spool``) at the beginning.
+        on_end: Called with the seconds and the number of operations at the end.
     """
 
-    def __init__(self, primary: str, where: Callable[[], str], *, automatic: bool) -> None:
+    def __init__(
+        self,
+        primary: str,
+        where: Callable[[], str],
+        *,
+        automatic: bool,
+        on_begin: Callable[[str, str], None] = lambda reason, place: None,
+        on_end: Callable[[float, int], None] = lambda seconds, operations: None,
+    ) -> None:
         self._primary = primary
         self._where = where
         self._automatic = automatic
+        self._on_begin = on_begin
+        self._on_end = on_end
         self._lock = threading.Lock()
         self._began_at: float | None = None
         self._queued = 0
@@ -49,6 +61,7 @@ class OutageReporter:
             else f"Writes to {self._primary} wait behind earlier ones that have not arrived yet"
         )
         logger.warning("%s. Nothing is lost: records are kept in %s. %s", what, kept, how)
+        self._on_begin(str(cause) if cause else "", place)
 
     def over(self) -> None:
         """Announce that the primary takes writes again and nothing waits, if an outage was told."""
@@ -63,6 +76,7 @@ class OutageReporter:
             seconds,
             queued,
         )
+        self._on_end(seconds, queued)
 
     def reset_after_fork(self) -> None:
         """Make the lock anew: in a forked child, the parent's may be held for ever."""

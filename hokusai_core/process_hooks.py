@@ -1,10 +1,12 @@
-"""What a runtime does when the process forks, and when it ends."""
+"""What runtimes do when the process forks, and when it ends."""
 
 import atexit
 import logging
 import os
+import time
 import weakref
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from hokusai_core.backends import OpenBackend
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from hokusai_core.runtime import Runtime
 
 logger = logging.getLogger("hokusai")
+
+_LIVING: "weakref.WeakSet[Runtime]" = weakref.WeakSet()
+"""All runtimes of the process: at its end, what they leave in one journal is told in one line."""
 
 
 class ForkSensitive(Protocol):
@@ -46,24 +51,47 @@ def register_process_hooks(runtime: "Runtime") -> None:
         if (living := reference()) is not None:
             living.reset_after_fork()
 
-    def at_exit() -> None:
-        living = reference()
-        if living is None:
-            return
-        told = living.reporter.under_way
-        left = living.close(living.settings.exit_timeout)
-        # Where nobody can tell, it is worth a line only if something was known to wait.
-        if left or (left is None and told):
-            logger.warning(
-                "%s operations for %s are still waiting, and kept. Send them with `hokusai sync`, or "
-                "with the next job that uses this journal.",
-                "Some" if left is None else left,
-                living.destination,
-            )
-
-        living.close_connections()
-
     # A runtime that nobody holds any more lets go of its connections.
     weakref.finalize(runtime, close_backends, runtime.primary, runtime.fallback).atexit = False
     after_fork_in_child(after_fork)
-    atexit.register(at_exit)
+    _LIVING.add(runtime)
+    # Anew each time: what is registered last runs first, while what backends need is still there.
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)
+
+
+def end_of_process(runtimes: Iterable["Runtime"]) -> None:
+    """Deliver what can be delivered in the time that is left, and tell what cannot: once a journal.
+
+    Args:
+        runtimes: Those whose connections are open; they are closed. Their drainers work side by
+            side, so the longest ``exit_timeout`` bounds all of it.
+    """
+    began = time.monotonic()
+    left: dict[str, dict[str, int | None]] = defaultdict(dict)
+    for runtime in tuple(runtimes):
+        told = runtime.reporter.under_way
+        ends = began + runtime.settings.exit_timeout
+        count = runtime.close(max(0.0, ends - time.monotonic()))
+        # Where nobody can tell, it is worth a line only if something was known to wait.
+        if count or (count is None and told):
+            left[runtime.journal_description][runtime.destination] = count
+        runtime.observers.flush(max(0.0, ends - time.monotonic()))
+        runtime.close_connections()
+    for journal, counts in left.items():
+        logger.warning(
+            "Not delivered yet, and kept in the journal %s: %s. `hokusai sync` delivers, and so does "
+            "the next job that uses this journal.",
+            journal,
+            ", ".join(_counted(count, name) for name, count in sorted(counts.items())),
+        )
+
+
+def _counted(count: int | None, destination: str) -> str:
+    if count is None:
+        return f"operations for {destination} (how many, the journal does not tell)"
+    return f"{count} operation{'' if count == 1 else 's'} for {destination}"
+
+
+def _at_exit() -> None:
+    end_of_process(_LIVING)

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,8 @@ class ModelRegistry:
         auth: An object with ``api_key`` and ``api_endpoint``, in the place of the two.
         backend: Name of the backend, its plugin, or a mock backend; not given, settings decide.
         settings: All settings; not given, they are read from the environment.
+        observers: Are told of what happens to the registry, and to what waits for it, in this
+            process: see :class:`~hokusai_core.observer_hooks.ObserverHooks`.
 
     Raises:
         ConfigurationError: An argument or setting is wrong, or a backend cannot be used.
@@ -64,6 +66,7 @@ class ModelRegistry:
         *,
         backend: object = None,
         settings: Settings | None = None,
+        observers: Iterable[object] = (),
     ) -> None:
         if tracking_uri is not None and not isinstance(tracking_uri, str):
             raise ConfigurationError(
@@ -79,6 +82,7 @@ class ModelRegistry:
             backend=backend,
         )
         self.runtime = Runtime.shared(selection)
+        self.runtime.observers.add(observers)
         self._sources = ModelSources(self.runtime, self._start_registration_run)
 
     def __repr__(self) -> str:

@@ -74,6 +74,8 @@ class Router:
         settings: Budgets.
         clock: Time.
         on_queued: Called after something was queued: wakes the drainer.
+        on_delivered: Called after the primary has carried out a write, with the operation, with what
+            was sent of it (the primary's ids), and with the id of what it made; returns at once.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Router:
         settings: Settings,
         clock: Clock,
         on_queued: Callable[[], None],
+        on_delivered: Callable[[AnyOperation, AnyOperation, str], None] = lambda *_: None,
     ) -> None:
         self._primary = primary
         self._destination = destination
@@ -99,6 +102,7 @@ class Router:
         self._settings = settings
         self._clock = clock
         self._on_queued = on_queued
+        self._on_delivered = on_delivered
         self._retry = Retry(settings.attempts, clock, random.Random())
 
     def write(
@@ -159,6 +163,7 @@ class Router:
                 raise
             return self._queue(self._fallback, operation, open_content, failure)
         self._delivered(operation, receipt)
+        self._on_delivered(operation, sendable, receipt.primary_id)
         return WriteResult("delivered", receipt.primary_id)
 
     def _send(

@@ -9,23 +9,29 @@ import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hokusai_core.addresses import without_credentials
 from hokusai_core.backends import check_drivers, find_backend, open_backend
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.clock import Clock, SystemClock
-from hokusai_core.draining import BackgroundDrainer, Drain
+from hokusai_core.draining import LINGER_SECONDS, BackgroundDrainer, Drain
 from hokusai_core.errors import (
     ConfigurationError,
     JournalUnavailableError,
+    NotStoredError,
 )
+from hokusai_core.event_reporting import EventReporter
+from hokusai_core.events import CircuitName
 from hokusai_core.fallback import FallbackStore
+from hokusai_core.group_commit import GroupCommit
 from hokusai_core.forwarding import Forwarder
 from hokusai_core.hookspecs import Journal
 from hokusai_core.ids import IdTranslator
 from hokusai_core.journal import QueuedOperation
 from hokusai_core.lazy import Lazy
+from hokusai_core.observers import ObserverSet
 from hokusai_core.outages import OutageReporter
 from hokusai_core.plugins import BackendConfig, BackendPlugin, Role
 from hokusai_core.poison import PoisonGuard
@@ -82,13 +88,16 @@ class Runtime:
         self._plugin = plugin
         self._journal_plugin = journal_plugin(selection, plugin)
         self.primary = Lazy(lambda: open_backend(plugin, self._config("primary")))
+        self.observers = ObserverSet(settings.observer_timeout)
+        self.events = EventReporter(self.observers, destination)
         self.circuits = Circuits(
-            primary=self._breaker(settings.write_timeout),
-            artifacts=self._breaker(settings.artifact_idle_timeout),
+            primary=self._breaker("primary", settings.write_timeout),
+            artifacts=self._breaker("artifacts", settings.artifact_idle_timeout),
         )
-        self.fallback = self._fallback()
-        self.ids = IdTranslator(self.fallback)
         self.streams = StreamStates()
+        self.fallback = self._fallback()
+        self._check_delivery()
+        self.ids = IdTranslator(self.fallback)
         self.snapshots = RunSnapshots()
         self.forked: weakref.WeakSet[ForkSensitive] = weakref.WeakSet()
         """Managers and handles, whose locks are made anew in a forked child."""
@@ -96,12 +105,15 @@ class Runtime:
             f"Backend {plugin.name} at {destination}",
             self._outage_place,
             automatic=settings.auto_sync,
+            on_begin=self.events.fallback_began,
+            on_end=self.events.fallback_ended,
         )
         self.drainer = BackgroundDrainer(
             step=self._drainer_step,
             forward=self._forward,
             waiting=self._waiting,
             on_empty=self._drained,
+            linger=LINGER_SECONDS if settings.delivery == "queued" else 0.0,
         )
         self.router = Router(
             self.primary,
@@ -113,7 +125,8 @@ class Runtime:
             self.reporter,
             settings,
             clock,
-            on_queued=self.drainer.wake if settings.auto_sync else lambda: None,
+            on_queued=self._queued,
+            on_delivered=partial(self.events.delivered, waited=False),
         )
         self.sources = Sources(
             self.primary,
@@ -129,6 +142,7 @@ class Runtime:
         self.runs = RunReader(self.sources, self.snapshots)
         self.registry = RegistryReader(self.sources)
         self._worker: SyncWorker | None = None
+        self._closed = False
         self._pruner = Pruner(self._journals, settings.retention_seconds, clock)
         self._poison = PoisonGuard(settings.max_attempts)
         register_process_hooks(self)
@@ -227,25 +241,40 @@ class Runtime:
         except JournalUnavailableError:
             return None
 
+    def hurry(self) -> None:
+        """Somebody waits for the delivery of what is queued: let it begin at once."""
+        if self.settings.auto_sync and self.settings.delivery == "queued":
+            self.drainer.wake(at_once=True)
+
     def close(self, timeout: float) -> int | None:
         """Stop the drainer after trying for ``timeout`` seconds to deliver the rest.
 
         Returns:
             How many operations are left of this destination; None where nobody can tell.
         """
+        if self._closed:
+            return 0
+        try:
+            self.streams.flush()
+        except NotStoredError:
+            logger.exception("Metrics that waited in memory are lost with this process.")
         if not self.drainer.running:
             # Another process delivers, but what this one leaves is told by this one.
             return self.waiting() if self.streams.any_queued else 0
         until = time.monotonic() + timeout
         while self.waiting() != 0 and time.monotonic() < until:
-            self.drainer.wake()
+            self.drainer.wake(at_once=True)
             time.sleep(0.02)
         self.drainer.stop(timeout=max(0.1, until - time.monotonic()))
         return self.waiting()
 
     def close_connections(self) -> None:
-        """Close the connections of all backends; the next use opens new ones."""
+        """Close the connections of all backends; the next use opens new ones.
+
+        What waits is not looked at again at the end of the process, unless more is queued.
+        """
         close_backends(self.primary, self.fallback)
+        self._closed = True
 
     def reset_after_fork(self) -> None:
         """In a forked child: no thread of the parent, none of its locks and connections."""
@@ -257,6 +286,7 @@ class Runtime:
             self.fallback.reset_after_fork()
         self.streams.reset_after_fork()
         self.reporter.reset_after_fork()
+        self.observers.reset_after_fork()
         self.drainer.reset_after_fork()
         for each in tuple(self.forked):
             each.reset_after_fork()
@@ -267,9 +297,9 @@ class Runtime:
     def _config(self, role: Role) -> BackendConfig:
         return backend_config(self.selection, role)
 
-    def _breaker(self, probe_seconds: float) -> CircuitBreaker:
+    def _breaker(self, name: CircuitName, probe_seconds: float) -> CircuitBreaker:
         settings = self.settings
-        return CircuitBreaker(
+        breaker = CircuitBreaker(
             failures=settings.circuit_failures,
             open_seconds=settings.circuit_open_seconds,
             open_max_seconds=settings.circuit_open_max_seconds,
@@ -278,6 +308,7 @@ class Runtime:
             clock=self.clock,
             random_source=random.Random(),
         )
+        return self.events.watch(name, breaker)
 
     def _fallback(self) -> FallbackStore | None:
         plugin = self._journal_plugin
@@ -287,10 +318,27 @@ class Runtime:
         return FallbackStore(
             lambda: open_backend(plugin, self._config("journal")),
             (lambda: open_backend(plugin, self._config("spool"))) if shared else None,
-            self._breaker(self.settings.journal_timeout),
+            self._breaker("journal", self.settings.journal_timeout),
             self.settings.max_queued_artifact_bytes,
             on_open=self._journal_opened,
+            before_reading=self.streams.flush,
         )
+
+    def _check_delivery(self) -> None:
+        if self.settings.delivery != "queued":
+            return
+        if self.fallback is None:
+            raise ConfigurationError(
+                'delivery="queued" (HOKUSAI_DELIVERY) needs a journal, and there is none '
+                "(HOKUSAI_FALLBACK). Install hokusai-tracking[sql], or use direct delivery."
+            )
+        if self.settings.durability == "relaxed":
+            self.streams.buffer = GroupCommit()
+
+    def _queued(self) -> None:
+        self._closed = False
+        if self.settings.auto_sync:
+            self.drainer.wake()
 
     def _journal_opened(self) -> None:
         """Deliver what an earlier process left."""
@@ -337,6 +385,8 @@ class Runtime:
             _worker_name(purpose),
             self.clock,
             self._poison,
+            self.events.delivered,
+            self.events.dead,
         )
 
     def _drainer_step(self) -> Step:

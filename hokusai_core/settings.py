@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import (
@@ -26,7 +27,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="HOKUSAI_", frozen=True, extra="forbid", populate_by_name=True
+        env_prefix="HOKUSAI_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
     )
 
     backend: str = ""
@@ -62,6 +67,9 @@ class Settings(BaseSettings):
     """Key of the Hokusai endpoint, sent as a bearer token."""
     api_endpoint: str = "https://registry.hokus.ai/api"
     """The Hokusai endpoint; with a key, its ``/mlflow`` is the default tracking server."""
+    events_endpoint: str = ""
+    """Where the registration of a tokenized model is told to (an address, with or without ``/api``
+    at its end), with ``api_key``; "" is nowhere."""
 
     connect_timeout: float = Field(default=1.0, gt=0)
     """Longest wait for a connection to the primary."""
@@ -104,13 +112,26 @@ class Settings(BaseSettings):
     max_queued_artifact_bytes: int = Field(default=4 * 1024**3, ge=0)
     """Largest artifact that may wait in the journal's database."""
 
-    optional_mlflow: bool | None = Field(default=None, repr=False)
+    observer_timeout: float = Field(default=10.0, gt=0)
+    """After how long a call of an observer counts as hanging."""
+
+    optional_mlflow: str | bool | None = Field(default=None, repr=False)
     """Deprecated: the fallback replaces it."""
 
     @field_validator("fallback", "backend", "destination", mode="after")
     @classmethod
     def _stripped(cls, value: str) -> str:
         return value.strip()
+
+    @field_validator("events_endpoint", mode="after")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        address = urlsplit(value.strip())
+        if value.strip() and (address.scheme not in ("http", "https") or not address.hostname):
+            raise ValueError("it is not an address that begins with http:// or https://")
+        if address.username is not None or address.password is not None:
+            raise ValueError("it holds credentials; give these as HOKUSAI_API_KEY")
+        return value.strip().rstrip("/")
 
     @model_validator(mode="after")
     def _check_lease(self) -> Self:
@@ -149,8 +170,8 @@ class Settings(BaseSettings):
             warnings.warn(
                 "HOKUSAI_OPTIONAL_MLFLOW has no effect any more: without the server, writes wait in "
                 "the journal (HOKUSAI_FALLBACK); for tests, set HOKUSAI_BACKEND=mock. Unset it.",
-                DeprecationWarning,
-                stacklevel=2,
+                FutureWarning,  # for those who run a program; shown once, at this very line
+                stacklevel=1,
             )
         return settings
 

@@ -370,7 +370,7 @@ class SyncWorker:
             RejectedError: In the place of the failure.
         """
         entry = members[0]
-        if len(members) > 1 or not failure.maybe_applied:
+        if len(members) > 1 or not (failure.maybe_applied or failure.about_this):
             return
         self._poison.failed(entry.op_id, entry.kind)
         attempts = entry.attempts + 1

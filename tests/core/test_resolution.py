@@ -283,5 +283,5 @@ def test_a_wrong_setting_is_named_without_its_value(monkeypatch: pytest.MonkeyPa
 
 def test_optional_mlflow_is_deprecated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOKUSAI_OPTIONAL_MLFLOW", "true")
-    with pytest.warns(DeprecationWarning, match="HOKUSAI_FALLBACK"):
-        ExperimentManager()
+    with pytest.warns(FutureWarning, match="HOKUSAI_FALLBACK"):
+        Settings.load()
