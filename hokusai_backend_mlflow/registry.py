@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from hokusai_backend_mlflow import convert, filters
 from hokusai_backend_mlflow.client import Client
@@ -173,8 +172,7 @@ class RegistryHooks:
         self, query: ModelQuery, deadline: Deadline
     ) -> Page[RegisteredModel]:
         """List registered models, one page; the server's filter may let more through than fit."""
-        pattern = f"{query.prefix}%"
-        condition = filters.like("name", pattern) if query.prefix else None
+        condition = filters.starts_with("name", query.prefix)
         token = query.page_token or None
         store = self._client.registry(deadline)
         while True:
@@ -222,6 +220,7 @@ class RegistryHooks:
     ) -> Page[ModelVersion]:
         """Search versions, one page; what a filter cannot say is decided here."""
         conditions = [filters.tag_equals(key, value) for key, value in query.tags.items()]
+        conditions += [filters.tag_folded(key, value) for key, value in query.folded_tags.items()]
         if query.name:
             conditions.append(filters.equals("name", query.name))
         if query.run_id:
@@ -234,7 +233,7 @@ class RegistryHooks:
             )
             token = page.token or None
             versions = [convert.model_version(version) for version in page]
-            items = tuple(version for version in versions if _matches(version, query))
+            items = tuple(version for version in versions if query.matches(version))
             if items or token is None:
                 return Page(items=items, next_page_token=token or "")
 
@@ -301,12 +300,3 @@ def _about_models() -> Iterator[None]:
         raise
     except NotFoundError as cause:
         raise ModelNotFoundError(str(cause)) from cause
-
-
-def _matches(version: ModelVersion, query: VersionQuery) -> bool:
-    wanted: Any = query.tags.items()
-    return (
-        wanted <= version.tags.items()
-        and query.name in ("", version.name)
-        and query.run_id in ("", version.run_id)
-    )

@@ -15,7 +15,7 @@ from hokusai_backend_sql.records_schema import (
     registered_models,
 )
 from hokusai_core.entities import ModelVersion, Page, RegisteredModel
-from hokusai_core.queries import ModelQuery, VersionQuery
+from hokusai_core.queries import ModelQuery, VersionQuery, fold
 
 _ROWS_PER_STATEMENT = 500
 
@@ -39,6 +39,7 @@ def search_versions(connection: Connection, query: VersionQuery) -> Page[ModelVe
     if query.run_id:
         conditions.append(versions.run_id == query.run_id)
     conditions.extend(_has_tag(key, value) for key, value in query.tags.items())
+    conditions.extend(_has_folded_tag(key, value) for key, value in query.folded_tags.items())
     if after := read_token(query.page_token, (int, int, str)):
         time, number, name = after
         conditions.append(
@@ -113,12 +114,21 @@ def search_models(connection: Connection, query: ModelQuery) -> Page[RegisteredM
 
 
 def _has_tag(key: str, value: str) -> ColumnElement[bool]:
+    return _tagged(key, model_version_tags.c.value == value)
+
+
+def _has_folded_tag(key: str, value: str) -> ColumnElement[bool]:
+    # Both databases lower ASCII letters only: SQLite always, PostgreSQL in collation C.
+    return _tagged(key, func.lower(model_version_tags.c.value) == fold(value))
+
+
+def _tagged(key: str, condition: ColumnElement[bool]) -> ColumnElement[bool]:
     tags = model_version_tags.c
     return exists().where(
         tags.name == model_versions.c.name,
         tags.version == model_versions.c.version,
         tags.key == key,
-        tags.value == value,
+        condition,
     )
 
 

@@ -193,7 +193,7 @@ class RegistryTables:
                 for record in self._models.values()
                 for number in record.versions
             ]
-        chosen = [version for version in found if _asked_for(version, query)]
+        chosen = [version for version in found if query.matches(version)]
         chosen.sort(key=_age, reverse=True)
         return page_of(tuple(chosen), page_offset(query.page_token), query.max_results)
 
@@ -216,14 +216,6 @@ class RegistryTables:
                 raise _no_version(record.model.name, number)
             record.versions[number] = ModelVersion(name=record.model.name, version=number)
         return record.versions[number]
-
-
-def _asked_for(version: ModelVersion, query: VersionQuery) -> bool:
-    return (
-        query.name in ("", version.name)
-        and query.run_id in ("", version.run_id)
-        and all(version.tags.get(name) == value for name, value in query.tags.items())
-    )
 
 
 def _age(version: ModelVersion) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Reads of the model registry: the primary's answer with what waits laid over it, or without it."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -7,15 +8,11 @@ from typing import TypeVar
 from hokusai_core.entities import ModelVersion, Page, RegisteredModel
 from hokusai_core.errors import ModelNotFoundError, NotFoundError, TransientError
 from hokusai_core.journal import QueuedOperation
-from hokusai_core.operations import (
-    AliasOperation,
-    CreateModelVersion,
-    RegistryOperation,
-    SetModelVersionTags,
-)
-from hokusai_core.overlay import overlay_registered_model, overlay_version
+from hokusai_core.operations import AliasOperation, RegistryOperation
+from hokusai_core.overlay import overlay_registered_model
 from hokusai_core.queries import ModelQuery, VersionQuery
 from hokusai_core.reading import KEPT, WAITING, Sources, operations_of
+from hokusai_core.registry_index import RegistryIndex, ids_of
 
 T = TypeVar("T")
 
@@ -50,17 +47,19 @@ class RegistryReader:
                 )
             )
         )
-        entries = self._entries(name, everything=base is None)
+        entries = self._entries(
+            name, everything=base is None, streams=(f"model/{name}",) if base else ()
+        )
         if base is None and not entries:
             raise failure or ModelNotFoundError(f"Model not found: {name}.")
-        return overlay_registered_model(base, operations_of(entries), name)
+        return overlay_registered_model(base, operations_of(_not_refused(entries)), name)
 
     def known_alias(self, name: str, alias: str) -> str | None:
         """Give the version that an alias points to by what the journal knows: "" for none.
 
         None where the journal knows nothing of the alias. The primary is not asked.
         """
-        entries = self._entries(name, everything=True)
+        entries = self._entries(name, everything=True, streams=(f"model/{name}",))
         model = overlay_registered_model(None, operations_of(entries), name)
         if alias in model.aliases:
             version = model.aliases[alias]
@@ -93,15 +92,23 @@ class RegistryReader:
                     )
                 )
             )
-        entries = self._entries(name, everything=base is None)
-        creation = _creation_of(entries, version, number)
-        names = {version, number or version}
+        streams: tuple[str, ...] = ()
+        if base is not None:
+            known = {version, *ids_of(base)}
+            streams = (f"model/{name}", *(f"version/{name}/{each}" for each in sorted(known)))
+        index = RegistryIndex(self._entries(name, everything=base is None, streams=streams))
+        creation = index.creation(name, version) or index.creation(name, number or version)
+        names = {version, number or version, *(ids_of(base) if base else ())}
         if creation and creation.operation:
             names |= {creation.primary_id, creation.operation.provisional_id or ""}
-        ids = frozenset(names - {""})
         if base is None and creation is None:
             raise failure or ModelNotFoundError(f"Model not found: {name}, version {version}.")
-        return self._overlaid(base, entries, name, ids, creation)
+        found = index.overlaid(base, name, frozenset(names - {""}))
+        if found is None:
+            raise ModelNotFoundError(
+                f"Model not found: the deletion of {name}, version {version}, waits."
+            )
+        return found
 
     def get_version_by_alias(self, name: str, alias: str) -> ModelVersion:
         """Get the version that an alias points to.
@@ -116,39 +123,84 @@ class RegistryReader:
         return self.get_version(name, version)
 
     def search_versions(self, query: VersionQuery) -> tuple[ModelVersion, ...]:
-        """Search versions, with those that wait; newest first.
+        """Search versions, with those that wait; newest first, at most ``query.max_results``.
 
         Raises:
             TransientError: The primary is away, and there is no journal to answer from.
         """
+        return self._search(query, query.max_results)[0]
+
+    def all_versions(self, query: VersionQuery) -> tuple[ModelVersion, ...]:
+        """Like :meth:`search_versions`, but give all of them, and never nothing for want of an answer.
+
+        Raises:
+            TransientError: The primary is away, and nothing is known without it.
+        """
+        found, failure = self._search(query, None)
+        if failure and not found:
+            raise failure
+        return found
+
+    def find_version(self, query: VersionQuery) -> ModelVersion | None:
+        """Give the newest version that is searched for, with one query; None where there is none.
+
+        Raises:
+            TransientError: The primary is away, and no such version is known without it.
+        """
+        found, failure = self._search(query.model_copy(update={"max_results": 1}), 1)
+        if failure and not found:
+            raise failure
+        return found[0] if found else None
+
+    def _search(
+        self, query: VersionQuery, most: int | None
+    ) -> tuple[tuple[ModelVersion, ...], TransientError | None]:
+        """Search versions; with the reason where the primary did not answer, but a journal did."""
+        failure: TransientError | None = None
+        index = RegistryIndex(self._entries(query.name, everything=False))
         try:
-            found = list(
-                self._pages(
-                    query.max_results,
-                    lambda token: self._sources.ask(
-                        lambda backend: backend.registry.registry_search_versions(
-                            query.model_copy(update={"page_token": token}),
-                            self._sources.deadline(),
-                        )
-                    ),
-                )
+            found = self._pages(
+                None if most is None else most + index.changes,
+                lambda token: self._sources.ask(
+                    lambda backend: backend.registry.registry_search_versions(
+                        query.model_copy(update={"page_token": token}),
+                        self._sources.deadline(),
+                    )
+                ),
             )
-            away = False
-        except TransientError:
+        except TransientError as reason:
             if self._sources.fallback is None:
                 raise
-            found, away = [], True
-        entries = self._entries(query.name, everything=away)
-        known = {(version.name, version.version): version for version in found}
-        for entry in entries:
-            operation = entry.operation
-            if isinstance(operation, CreateModelVersion | SetModelVersionTags):
-                version = self._found_waiting(operation, entry, entries, known)
-                if version:
-                    known[version.name, version.version] = version
-        matching = [version for version in known.values() if _matches(version, query)]
+            found, failure = [], reason
+            index = RegistryIndex(self._entries(query.name, everything=True))
+        known = [index.overlaid(version, version.name, ids_of(version)) for version in found]
+        known += self._waiting_versions(index, query, found)
+        matching = [
+            version
+            for version in known
+            if version and query.matches(version) and version.sync_state != "dead"
+        ]
         matching.sort(key=_age, reverse=True)
-        return tuple(matching[: query.max_results])
+        return tuple(matching[:most]), failure
+
+    def _waiting_versions(
+        self, index: RegistryIndex, query: VersionQuery, found: Sequence[ModelVersion]
+    ) -> list[ModelVersion | None]:
+        """Give the versions that the primary did not, because they, or their tags, still wait."""
+        known = {(version.name, each) for version in found for each in ids_of(version)}
+        waiting: list[ModelVersion | None] = []
+        for creation, entry in index.creations():
+            ids = frozenset(filter(None, (creation.provisional_id, entry.primary_id)))
+            if known.isdisjoint((creation.name, each) for each in ids):
+                known |= {(creation.name, each) for each in ids}
+                if index.may_match(creation, ids, query):
+                    waiting.append(index.overlaid(None, creation.name, ids))
+        for name, version in index.retagged(query):
+            if (name, version) not in known:
+                known.add((name, version))
+                with contextlib.suppress(ModelNotFoundError, TransientError):
+                    waiting.append(self.get_version(name, version))
+        return waiting
 
     def list_registered_models(self, query: ModelQuery) -> tuple[RegisteredModel, ...]:
         """List registered models by name, with those that wait.
@@ -177,7 +229,7 @@ class RegistryReader:
         entries = self._entries("", everything=away)
         operations = [
             operation
-            for operation in operations_of(entries)
+            for operation in operations_of(_not_refused(entries))
             if isinstance(operation, RegistryOperation)
         ]
         for name in {operation.name for operation in operations}:
@@ -194,59 +246,12 @@ class RegistryReader:
             artifacts=True,
         )
 
-    def _found_waiting(
-        self,
-        operation: CreateModelVersion | SetModelVersionTags,
-        entry: QueuedOperation,
-        entries: Sequence[QueuedOperation],
-        known: dict[tuple[str, str], ModelVersion],
-    ) -> ModelVersion | None:
-        if isinstance(operation, CreateModelVersion):
-            ids = frozenset(filter(None, (operation.provisional_id, entry.primary_id)))
-            base = known.get((operation.name, entry.primary_id))
-            return self._overlay(base, entries, operation.name, ids, entry)
-        base = known.get((operation.name, operation.version))
-        if base is None:
-            return None
-        return self._overlay(base, entries, operation.name, frozenset({base.version}), None)
-
-    def _overlaid(
-        self,
-        base: ModelVersion | None,
-        entries: Sequence[QueuedOperation],
-        name: str,
-        ids: frozenset[str],
-        creation: QueuedOperation | None,
-    ) -> ModelVersion:
-        found = self._overlay(base, entries, name, ids, creation)
-        if found is None:
-            raise ModelNotFoundError(
-                f"Model not found: the deletion of {name}, version {min(ids)}, waits."
-            )
-        return found
-
-    def _overlay(
-        self,
-        base: ModelVersion | None,
-        entries: Sequence[QueuedOperation],
-        name: str,
-        ids: frozenset[str],
-        creation: QueuedOperation | None,
-    ) -> ModelVersion | None:
-        relevant = entries if base is None else [e for e in entries if e.state == "waiting"]
-        found = overlay_version(base, operations_of(relevant), name, ids)
-        if found is None:
-            return None
-        changes: dict[str, object] = {}
-        if creation is not None and creation.state != "waiting":
-            changes["sync_state"] = "dead" if creation.state == "dead" else "delivered"
-            if creation.primary_id:
-                changes["version"] = creation.primary_id
-        return found.model_copy(update=changes)
-
-    def _entries(self, name: str, *, everything: bool) -> tuple[QueuedOperation, ...]:
+    def _entries(
+        self, name: str, *, everything: bool, streams: tuple[str, ...] = ()
+    ) -> tuple[QueuedOperation, ...]:
+        """Read what waits, or ``everything`` that is kept, of one registered model ("" for all)."""
         entries = self._sources.entries(
-            kinds=_REGISTRY_KINDS, states=KEPT if everything else WAITING
+            streams=streams, kinds=_REGISTRY_KINDS, states=KEPT if everything else WAITING
         )
         return tuple(
             entry
@@ -255,14 +260,14 @@ class RegistryReader:
             or (isinstance(entry.operation, RegistryOperation) and entry.operation.name == name)
         )
 
-    def _pages(self, most: int, page_of: Callable[[str], Page[T]]) -> list[T]:
+    def _pages(self, most: int | None, page_of: Callable[[str], Page[T]]) -> list[T]:
         found: list[T] = []
         token = ""
         while True:
             page = page_of(token)
             found.extend(page.items)
             token = page.next_page_token
-            if not token or len(found) >= most:
+            if not token or (most is not None and len(found) >= most):
                 return found[:most]
 
     @staticmethod
@@ -273,24 +278,8 @@ class RegistryReader:
             return None, failure
 
 
-def _creation_of(
-    entries: Sequence[QueuedOperation], version: str, number: str | None
-) -> QueuedOperation | None:
-    for entry in entries:
-        operation = entry.operation
-        if isinstance(operation, CreateModelVersion) and (
-            operation.provisional_id == version or (number and entry.primary_id == number)
-        ):
-            return entry
-    return None
-
-
-def _matches(version: ModelVersion, query: VersionQuery) -> bool:
-    return (
-        (not query.name or version.name == query.name)
-        and (not query.run_id or version.run_id == query.run_id)
-        and all(version.tags.get(key) == value for key, value in query.tags.items())
-    )
+def _not_refused(entries: Sequence[QueuedOperation]) -> tuple[QueuedOperation, ...]:
+    return tuple(entry for entry in entries if entry.state != "dead")
 
 
 def _age(version: ModelVersion) -> tuple[int, int, int]:
