@@ -52,7 +52,8 @@ class QueueEntry(Value):
         """Why it is where it is, in words; "" where nothing is in the way."""
         if self.error:
             return self.error
-        return f"waiting for {self.waiting_for}" if self.waiting_for else ""
+        waiting_for = self.waiting_for.removeprefix("id/")
+        return f"waiting for {waiting_for}" if waiting_for else ""
 
 
 class QueueDetails(QueueEntry):

@@ -1,8 +1,10 @@
 """Health and backlog of one destination as one value, to be printed or read by a program."""
 
 import importlib
+import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,14 +12,23 @@ from pydantic import computed_field
 
 from hokusai_core.backends import InstalledBackend, OpenBackend, installed_backends
 from hokusai_core.circuit_breaker import CircuitState
-from hokusai_core.clock import Deadline, SystemClock
+from hokusai_core.clock import Deadline
 from hokusai_core.entities import BackendHealth
-from hokusai_core.errors import BackendBrokenError, BackendError, JournalUnavailableError
+from hokusai_core.errors import (
+    BackendBrokenError,
+    BackendError,
+    CircuitOpenError,
+    InvalidInputError,
+    JournalUnavailableError,
+    PermanentError,
+    TransientError,
+)
 from hokusai_core.hookspecs import Journal
 from hokusai_core.journal import Backlog, EntryQuery, QueuedOperation
 from hokusai_core.operations import Value
 from hokusai_core.queries import ModelQuery
 from hokusai_core.resolution import select_backends, settings_with, sort_arguments
+from hokusai_core.retry import Retry
 from hokusai_core.runtime import Runtime
 from hokusai_core.settings import Settings
 
@@ -25,6 +36,7 @@ STUCK_SECONDS = 300.0
 """A stream that has failed, or was due and left alone, for so long is reported as stuck."""
 
 _LISTED_DEAD_LETTERS = 20
+_ATTEMPTS = 2
 
 Place = Literal["journal", "spool"]
 
@@ -50,7 +62,9 @@ class StreamStatus(Value):
         """Why it waits, in words."""
         if self.error:
             return self.error
-        return f"waiting for {self.waiting_for}" if self.waiting_for else "not delivered yet"
+        if self.waiting_for:
+            return f"waiting for {self.waiting_for.removeprefix('id/')}"
+        return "not tried yet"
 
     @property
     def stuck(self) -> bool:
@@ -73,17 +87,20 @@ class DeadLetter(Value):
 class Status(Value):
     """How a primary and its journal are; no field holds credentials.
 
-    ``latency_ms`` is in milliseconds, None where the primary did not answer. ``journal_reachable``
-    is None where there is no fallback. ``waiting`` counts this destination's operations in the
-    journal, ``spool_waiting`` those in the spool, ``others`` those of other destinations;
-    ``dead`` counts the dead letters of the whole journal. ``oldest_seconds`` is the age of the
-    oldest operation that waits here. At most 100 streams and 20 dead letters are listed for each
-    place.
+    ``refused`` says that the primary answered and turned the request down (credentials, above all),
+    so that it is not ``reachable`` either. ``latency_ms`` is in milliseconds, None where the primary
+    did not answer. ``circuit`` is that of this process. ``journal_reachable`` is None where there
+    is no fallback. ``waiting`` counts this destination's operations in the journal,
+    ``spool_waiting`` those in the spool, ``others`` those of other destinations; ``dead`` counts the
+    dead letters of the whole journal. ``oldest_seconds`` is the age of the oldest operation that
+    waits here. A figure is None where what could tell it does not answer. At most 100 streams and
+    20 dead letters are listed for each place.
     """
 
     backend: str
     destination: str
     reachable: bool
+    refused: bool = False
     latency_ms: float | None = None
     description: str = ""
     version: str = ""
@@ -92,12 +109,12 @@ class Status(Value):
     journal: str = ""
     journal_reachable: bool | None = None
     journal_unreachable_because: str = ""
-    waiting: int = 0
-    dead: int = 0
+    waiting: int | None = 0
+    dead: int | None = 0
     dead_letters: tuple[DeadLetter, ...] = ()
     oldest_seconds: float | None = None
     streams: tuple[StreamStatus, ...] = ()
-    spool_waiting: int = 0
+    spool_waiting: int | None = 0
     others: dict[str, int] = {}
     plugins: tuple[InstalledBackend, ...] = ()
 
@@ -107,21 +124,24 @@ class Status(Value):
         """What is wrong, each with what to do; () where all is well."""
         found: list[str] = []
         if not self.reachable:
-            found.append(
-                f"{self.backend} at {self.destination} does not answer: {self.unreachable_because}"
-            )
+            found.append(self._unreachable())
         if self.journal_reachable is False:
-            found.append(f"The journal is away: {self.journal_unreachable_because}")
+            found.append(
+                f"The journal is away: {_sentence(self.journal_unreachable_because)} Until it is "
+                "back, what the primary does not take goes to the spool of each machine, where "
+                "there is one."
+            )
         if self.dead:
             found.append(
-                f"{self.dead} dead letters: records that the primary refused for good. They are "
-                "kept in the journal, and are not tried again by themselves: see `hokusai queue "
-                "list`, then retry or discard them."
+                f"{counted(self.dead, 'dead letter')}: refused for good, kept with the payload, not "
+                "tried again by themselves. `hokusai queue list` gives the reasons; then mend the "
+                "cause and `hokusai queue retry`, or `hokusai queue discard`."
             )
         if stuck := [stream for stream in self.streams if stream.stuck]:
             found.append(
-                f"{len(stuck)} streams are stuck (the first: {stuck[0].stream}, "
-                f"{stuck[0].reason}). Run `hokusai sync` to try them now."
+                f"{counted(len(stuck), 'stream')} stuck for more than {STUCK_SECONDS / 60:.0f} "
+                f"minutes, the first {stuck[0].stream}: {_sentence(stuck[0].reason)} `hokusai sync` "
+                "tries now, and says what is in the way."
             )
         return tuple(found)
 
@@ -131,46 +151,78 @@ class Status(Value):
         """Whether the primary answers, and nothing is dead, stuck or out of reach."""
         return not self.problems
 
+    def _unreachable(self) -> str:
+        verb = "refuses" if self.refused else "does not answer"
+        said = f"{self.backend} at {self.destination} {verb}: {_sentence(self.unreachable_because)}"
+        if self.journal_reachable is None:
+            return f"{said} Writes raise errors until it is back: there is no fallback."
+        if self.refused:
+            return f"{said} What waits is kept."
+        return f"{said} Writes are kept meanwhile, and delivered when it is back."
+
 
 def status(
     settings: Settings | None = None,
     *,
     tracking_uri: str | None = None,
     backend: object = None,
+    timeout: float | None = None,
 ) -> Status:
-    """Ask a primary and its journal how they are. Writes nothing.
+    """Ask a primary and its journal how they are, both at once. Writes nothing.
 
-    Bounded in time: the primary is asked within ``write_timeout`` (and not at all while its circuit
-    is open in this process), the journal within ``journal_timeout``.
+    Bounded in time: the primary is asked within ``timeout`` (and not at all while its circuit is
+    open in this process), the journal within ``journal_timeout``. A primary that refuses
+    connections costs no time.
 
     Args:
         settings: All settings; not given, they are read from the environment.
         tracking_uri: Address of the tracking server; not given, settings decide.
         backend: Name of the backend, its plugin, or a mock backend; not given, settings decide.
+        timeout: Longest wait for the primary in seconds; not given, ``request_timeout``.
 
     Raises:
         ConfigurationError: An argument or setting is wrong, or the backend cannot be used.
+        InvalidInputError: ``timeout`` is not above 0.
     """
+    if timeout is not None and not timeout > 0:
+        raise InvalidInputError(f"timeout must be above 0 seconds, not {timeout!r}.")
     given = sort_arguments(None, tracking_uri, None, None)
     selection = select_backends(
         settings=settings_with(settings), tracking_uri=given.tracking_uri, backend=backend
     )
     runtime = Runtime.shared(selection)
-    return Status.model_validate(_primary(runtime) | _journal(runtime)).model_copy(
-        update={"plugins": installed_backends()}
-    )
-
-
-def _primary(runtime: Runtime) -> dict[str, object]:
     primary = runtime.primary.get()
     _load_driver(primary)
+    seconds = timeout or runtime.settings.request_timeout
+    with ThreadPoolExecutor(1, thread_name_prefix="hokusai-status") as other:
+        journal = other.submit(_journal, runtime)
+        figures = _primary(primary, runtime, seconds)
+        return Status.model_validate(figures | journal.result() | {"plugins": installed_backends()})
+
+
+def counted(count: int, noun: str) -> str:
+    """Give a number with its noun: ``1 operation``, ``2 operations``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _primary(primary: OpenBackend, runtime: Runtime, seconds: float) -> dict[str, object]:
     figures: dict[str, object] = {"backend": primary.name, "destination": runtime.destination}
+    deadline = Deadline(seconds, runtime.clock)
     try:
-        runtime.sources.ask(lambda backend: _check(backend, runtime))
+        # The first answer includes connecting, which is no measure of the server.
+        _ask(primary, runtime, deadline)
         began = time.perf_counter()
-        health = runtime.sources.ask(lambda backend: _check(backend, runtime))
+        health = _ask(primary, runtime, deadline)
     except BackendError as failure:
-        figures |= {"reachable": False, "unreachable_because": str(failure)}
+        figures |= {
+            "reachable": False,
+            "refused": isinstance(failure, PermanentError),
+            "unreachable_because": str(failure),
+        }
     else:
         figures |= {
             "reachable": True,
@@ -179,6 +231,37 @@ def _primary(runtime: Runtime) -> dict[str, object]:
             "version": health.version,
         }
     return figures | {"circuit": runtime.circuits.primary.state}
+
+
+def _ask(primary: OpenBackend, runtime: Runtime, deadline: Deadline) -> BackendHealth:
+    """Ask the primary, unless its circuit is open; one attempt more after a failure that came fast.
+
+    A failure counts for the circuit like any other, unless less time was given than to others.
+    """
+    circuit = runtime.circuits.primary
+    short = deadline.remaining() < runtime.settings.request_timeout / 2
+    permit = circuit.admit()
+    if permit is None:
+        raise CircuitOpenError(
+            f"It failed a moment ago, so it was not asked. The next call in "
+            f"{circuit.seconds_until_probe():.0f} s tries it."
+        )
+    retry = Retry(_ATTEMPTS, runtime.clock, random.Random())
+    try:
+        health = retry.call(
+            lambda: _check(primary, runtime.destination, deadline), deadline, repeatable=True
+        )
+    except TransientError:
+        (circuit.abandoned if short else circuit.failed)(permit)
+        raise
+    except PermanentError:
+        circuit.succeeded(permit)
+        raise
+    except BaseException:
+        circuit.abandoned(permit)
+        raise
+    circuit.succeeded(permit)
+    return health
 
 
 def _load_driver(backend: OpenBackend) -> None:
@@ -192,43 +275,50 @@ def _load_driver(backend: OpenBackend) -> None:
             ) from cause
 
 
-def _check(backend: OpenBackend, runtime: Runtime) -> BackendHealth:
-    deadline = Deadline(runtime.settings.write_timeout, SystemClock())
+def _check(backend: OpenBackend, destination: str, deadline: Deadline) -> BackendHealth:
     if backend.can("tracking"):
         return backend.tracking.tracking_check(deadline)
     backend.registry.registry_search_registered_models(ModelQuery(max_results=1), deadline)
-    return BackendHealth(description=f"Registry {backend.name} at {runtime.destination}")
+    return BackendHealth(description=f"Registry {backend.name} at {destination}")
 
 
 def _journal(runtime: Runtime) -> dict[str, object]:
     fallback = runtime.fallback
     if fallback is None:
         return {}
-    figures: dict[str, object] = {"journal": runtime.journal_description}
-    seen: list[_Seen] = []
-    try:
-        seen.append(_look(fallback.journal, "journal", runtime.destination))
-        figures["journal_reachable"] = True
-    except JournalUnavailableError as failure:
-        figures |= {"journal_reachable": False, "journal_unreachable_because": str(failure)}
-    try:
-        if spool := fallback.spool:
-            seen.append(_look(spool, "spool", runtime.destination))
-    except JournalUnavailableError as failure:
-        figures |= {
-            "journal_reachable": False,
-            "journal_unreachable_because": f"the spool: {failure}",
-        }
-    waiting = {each.place: each.backlog.by_destination.get(runtime.destination, 0) for each in seen}
-    streams = tuple(stream for each in seen for stream in _streams(each))
-    return figures | {
-        "waiting": waiting.get("journal", 0),
-        "spool_waiting": waiting.get("spool", 0),
-        "dead": sum(each.backlog.dead for each in seen),
-        "dead_letters": tuple(letter for each in seen for letter in each.dead_letters),
+    seen: dict[Place, _Seen | None] = {}
+    reasons: list[str] = []
+    places: dict[Place, Callable[[], Journal | None]] = {
+        "journal": lambda: fallback.journal,
+        "spool": lambda: fallback.spool,
+    }
+    for place, open_journal in places.items():
+        try:
+            if journal := open_journal():
+                seen[place] = _look(journal, place, runtime.destination)
+        except JournalUnavailableError as failure:
+            seen[place] = None
+            reasons.append(str(failure) if place == "journal" else f"the spool: {failure}")
+    told = [each for each in seen.values() if each]
+    streams = tuple(stream for each in told for stream in _streams(each))
+
+    def waiting(place: Place) -> int | None:
+        if place not in seen:
+            return 0
+        each = seen[place]
+        return each.backlog.by_destination.get(runtime.destination, 0) if each else None
+
+    return {
+        "journal": runtime.journal_description,
+        "journal_reachable": not reasons,
+        "journal_unreachable_because": " ".join(reasons),
+        "waiting": waiting("journal"),
+        "spool_waiting": waiting("spool"),
+        "dead": sum(each.backlog.dead for each in told) if seen.get("journal") else None,
+        "dead_letters": tuple(letter for each in told for letter in each.dead_letters),
         "oldest_seconds": max((stream.oldest_seconds for stream in streams), default=None),
         "streams": streams,
-        "others": _others(seen, runtime.destination),
+        "others": _others(told, runtime.destination),
     }
 
 

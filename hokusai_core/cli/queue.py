@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from hokusai_core.cli.options import AsJson, Backend, TrackingUri, command_settings
-from hokusai_core.cli.output import console, duration, table
+from hokusai_core.cli.output import BAD, console, duration, next_attempt, print_facts, table
 from hokusai_core.errors import (
     InvalidInputError,
     JournalBusyError,
@@ -18,11 +19,11 @@ from hokusai_core.errors import (
 )
 from hokusai_core.journal import EntryState
 from hokusai_core.queue import ALL_STATES, QueueDetails, QueueEntry, SyncQueue
+from hokusai_core.status import counted
 
 queue = typer.Typer(help="Look at what waits and what was refused; decide.", no_args_is_help=True)
 """The commands below ``hokusai queue``."""
 
-_WIDTH_WITHOUT_TERMINAL = 200
 _DEPENDENTS_LISTED = 20
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without, it is only shown.")]
@@ -60,7 +61,7 @@ def list_entries(
     if as_json:
         typer.echo(json.dumps([entry.model_dump(mode="json") for entry in found], indent=2))
         return
-    out = _console()
+    out = console()
     if not found:
         out.print(f"Nothing is {' or '.join(states)}.")
         return
@@ -83,7 +84,7 @@ def show(
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
     else:
-        _print_details(found, _console())
+        _print_details(found, console())
 
 
 @queue.command()
@@ -106,7 +107,7 @@ def retry(
             count = opened.retry_all(stream=stream, destination=destination)
         else:
             count = opened.retry(op_ids or ())
-    _console().print(f"{count} operations wait again. `hokusai sync` delivers them.")
+    console().print(f"{counted(count, 'operation')} waiting again. `hokusai sync` delivers.")
 
 
 @queue.command()
@@ -127,7 +128,7 @@ def discard(
         except StillNeededError as refusal:
             _print_needed(refusal.op_ids, opened)
             raise typer.Exit(1) from refusal
-    _console().print(f"{count} operations are discarded.")
+    console().print(f"Discarded {counted(count, 'operation')}.")
 
 
 @queue.command()
@@ -150,18 +151,18 @@ def move(
     """
     opened = SyncQueue(command_settings(), tracking_uri=tracking_uri, backend=backend)
     wanted = target or opened.destination
-    out = _console()
+    out = console()
     if not yes:
         waiting = opened.waiting()
-        out.print(f"{waiting.get(source, 0)} operations wait for {source}.")
+        out.print(f"Waiting for {source}: {counted(waiting.get(source, 0), 'operation')}.")
         for name, count in sorted(waiting.items()):
             if name != source:
-                out.print(f"{count} operations wait for {name}.")
+                out.print(f"Waiting for {name}: {counted(count, 'operation')}.")
         out.print(f"Nothing was changed. With --yes, all of {source} goes to {wanted}.")
         raise typer.Exit(1)
     with _refusals():
         count = opened.move(source, wanted)
-    out.print(f"{count} entries went from {source} to {wanted}.")
+    out.print(f"Entries moved from {source} to {wanted}: {count}.")
 
 
 def _states(*, dead: bool, waiting: bool, everything: bool) -> tuple[EntryState, ...]:
@@ -185,30 +186,29 @@ def _refusals() -> Iterator[None]:
         raise typer.Exit(1) from refusal
 
 
-def _console() -> Console:
-    """Make a console that, where nobody is watching, folds no table."""
-    out = console()
-    if not out.is_terminal:
-        out.width = max(out.width, _WIDTH_WITHOUT_TERMINAL)
-    return out
-
-
 def _print_entries(found: Sequence[QueueEntry], own: str, out: Console) -> None:
     """Print a table that is readable on a narrow terminal: several lines for each operation."""
     shown = table("operation", "queued", "stream and reason")
     shown.show_lines = True
     shown.columns[0].no_wrap = True
+    shown.columns[1].no_wrap = True
     for entry in found:
-        attempts = f"{entry.attempts} attempt{'' if entry.attempts == 1 else 's'}"
         where = [
             entry.stream,
             *([f"for {entry.destination}"] if entry.destination != own else []),
             *(["in the spool of this machine"] if entry.place == "spool" else []),
         ]
         shown.add_row(
-            _lines(entry.op_id, f"{entry.kind}, {entry.state}"),
-            _lines(f"{duration(entry.age_seconds)} ago", attempts, _next_attempt(entry)),
-            _lines(*where, entry.reason),
+            Text.assemble(
+                f"{entry.op_id}\n{entry.kind}, ",
+                (entry.state, BAD if entry.state == "dead" else ""),
+            ),
+            _lines(
+                f"{duration(entry.age_seconds)} ago",
+                counted(entry.attempts, "attempt"),
+                _next_attempt(entry),
+            ),
+            Text.assemble((_lines(*where), "bold"), "\n", entry.reason),
         )
     out.print(shown)
 
@@ -223,9 +223,7 @@ def _lines(*texts: str) -> str:
 
 def _next_attempt(entry: QueueEntry) -> str:
     due = entry.next_attempt_seconds
-    if due is None:
-        return ""
-    return f"next attempt in {duration(due)}" if due > 0 else "next attempt now"
+    return "" if due is None else f"next attempt {next_attempt(due)}"
 
 
 def _print_details(found: QueueDetails, out: Console) -> None:
@@ -242,9 +240,7 @@ def _print_details(found: QueueDetails, out: Console) -> None:
         "applied": "perhaps, by an earlier attempt" if found.maybe_applied else "",
         "primary id": found.primary_id,
     }
-    for name, text in lines.items():
-        if text:
-            out.print(f"{name:14}{text}")
+    print_facts(out, [(name, text) for name, text in lines.items() if text])
     out.print()
     if found.payload is None:
         out.print("The payload is of a newer release; upgrade hokusai-tracking to see it.")
@@ -252,15 +248,18 @@ def _print_details(found: QueueDetails, out: Console) -> None:
         out.print(json.dumps(found.payload, indent=2, ensure_ascii=False))
     if found.dependents:
         out.print()
-        out.print(f"{len(found.dependents)} operations cannot be delivered without it:")
+        out.print(f"Cannot be delivered without it: {counted(len(found.dependents), 'operation')}.")
         _print_entries(found.dependents[:_DEPENDENTS_LISTED], found.destination, out)
         if len(found.dependents) > _DEPENDENTS_LISTED:
             out.print(f"These are the first {_DEPENDENTS_LISTED}; --json shows all.")
 
 
 def _print_needed(op_ids: Sequence[str], opened: SyncQueue) -> None:
-    out = _console()
-    out.print(f"{len(op_ids)} operations cannot be delivered without what should be discarded:")
+    out = console()
+    out.print(
+        f"Cannot be delivered without what should be discarded: "
+        f"{counted(len(op_ids), 'operation')}."
+    )
     for op_id in op_ids[:_DEPENDENTS_LISTED]:
         entry = opened.show(op_id)
         out.print(f"  {entry.op_id} {entry.kind} of {entry.stream}")

@@ -1,24 +1,35 @@
 """``hokusai status``: how the primary and the journal are."""
 
+from typing import Annotated
+
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from hokusai_core.cli.options import AsJson, Backend, TrackingUri, command_settings
-from hokusai_core.cli.output import console, duration
-from hokusai_core.status import Status
+from hokusai_core.cli.output import BAD, GOOD, console, duration, next_attempt, print_facts, table
+from hokusai_core.status import Status, counted
 from hokusai_core.status import status as ask_status
 
-_NAME_WIDTH = 13
+_LISTED_STREAMS = 10
 
 
 def status(
-    tracking_uri: TrackingUri = None, backend: Backend = None, as_json: AsJson = False
+    tracking_uri: TrackingUri = None,
+    backend: Backend = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the primary's answer."),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show whether the primary answers, what waits, and what is wrong.
 
     Exit code 0: healthy; 1: not; 2: wrong settings.
     """
-    found = ask_status(command_settings(), tracking_uri=tracking_uri, backend=backend)
+    found = ask_status(
+        command_settings(), tracking_uri=tracking_uri, backend=backend, timeout=timeout
+    )
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
     else:
@@ -27,58 +38,100 @@ def status(
 
 
 def _print(found: Status, out: Console) -> None:
-    def line(name: str, text: str) -> None:
-        out.print(f"{name:{_NAME_WIDTH}}{text}")
-
-    line("primary", f"{found.backend} at {found.destination}")
-    if found.reachable:
-        version = f", version {found.version}" if found.version else ""
-        line("", f"answers in {found.latency_ms:g} ms{version}")
+    """Print the verdict first, then what it rests on."""
+    if found.healthy:
+        out.print(Text("Healthy.", GOOD))
     else:
-        line("", "DOES NOT ANSWER (see below)")
-    line("circuit", found.circuit.replace("_", " "))
-    if found.journal_reachable is None:
-        line("journal", "none: an outage raises errors (HOKUSAI_FALLBACK)")
-    else:
-        line("journal", found.journal)
-        if not found.journal_reachable:
-            line("", "DOES NOT ANSWER (see below)")
-        line("waiting", _waiting(found))
-        line("spool", f"{found.spool_waiting} operations")
-        line("dead letters", str(found.dead))
-    for name, count in sorted(found.others.items()):
-        line("elsewhere", f"{count} operations wait for {name}")
-    unusable = [plugin for plugin in found.plugins if plugin.state != "ready"]
-    usable = [plugin.name for plugin in found.plugins if plugin.state == "ready"]
-    line("backends", ", ".join(usable) or "none")
-    for plugin in unusable:
-        line("", f"{plugin.name}: {plugin.state}")
+        out.print(Text("NOT HEALTHY", BAD))
+        for problem in found.problems:
+            out.print(Text.assemble(("PROBLEM: ", BAD), problem))
+    out.print()
+    print_facts(out, _facts(found))
     if found.streams:
         _print_streams(found, out)
-    for letter in found.dead_letters:
-        out.print(f"  dead: {letter.kind} {letter.op_id} of {letter.stream}: {letter.error}")
-    if found.dead > len(found.dead_letters):
-        out.print(f"  and {found.dead - len(found.dead_letters)} more dead letters")
-    out.print()
-    for problem in found.problems:
-        out.print(f"PROBLEM: {problem}")
-    if found.healthy:
-        out.print("Healthy.")
+    if found.dead_letters:
+        _print_dead_letters(found, out)
+
+
+def _facts(found: Status) -> list[tuple[str, Text | str]]:
+    rows: list[tuple[str, Text | str]] = [
+        ("primary", f"{found.backend} at {found.destination}"),
+        ("", _answer(found)),
+        ("circuit", found.circuit.replace("_", " ")),
+    ]
+    if found.journal_reachable is None:
+        rows.append(("journal", "none: an outage raises errors (HOKUSAI_FALLBACK)"))
+    else:
+        rows.append(("journal", found.journal))
+        if not found.journal_reachable:
+            rows.append(("", Text("DOES NOT ANSWER (see above)", BAD)))
+        rows.append(("waiting", _waiting(found)))
+        rows.append(("spool", _count(found.spool_waiting)))
+        dead = "unknown" if found.dead is None else str(found.dead)
+        rows.append(("dead letters", Text(dead, BAD if found.dead else "")))
+    rows += [
+        ("elsewhere", f"{counted(count, 'operation')} for {name}")
+        for name, count in sorted(found.others.items())
+    ]
+    usable = [plugin.name for plugin in found.plugins if plugin.state == "ready"]
+    rows.append(("backends", ", ".join(usable) or "none"))
+    rows += [
+        ("", f"{plugin.name}: {plugin.state}")
+        for plugin in found.plugins
+        if plugin.state != "ready"
+    ]
+    return rows
+
+
+def _answer(found: Status) -> Text:
+    if not found.reachable:
+        return Text("REFUSES (see above)" if found.refused else "DOES NOT ANSWER (see above)", BAD)
+    version = f", version {found.version}" if found.version else ""
+    return Text(f"answers in {found.latency_ms:g} ms{version}", GOOD)
 
 
 def _waiting(found: Status) -> str:
-    text = f"{found.waiting} operations"
-    if found.oldest_seconds is not None:
+    text = _count(found.waiting)
+    if found.waiting and found.oldest_seconds is not None:
         text += f", the oldest for {duration(found.oldest_seconds)}"
     return text
 
 
+def _count(waiting: int | None) -> str:
+    if waiting is None:
+        return "unknown while it does not answer"
+    return counted(waiting, "operation") if waiting else "nothing"
+
+
 def _print_streams(found: Status, out: Console) -> None:
     out.print()
-    for stream in found.streams:
-        due = stream.due_in_seconds
+    shown = table("waiting", "since", "next try", "stream and reason", title="What waits")
+    shown.show_lines = True
+    for stream in found.streams[:_LISTED_STREAMS]:
+        name = stream.stream if stream.place == "journal" else f"{stream.stream} (spool)"
+        shown.add_row(
+            str(stream.waiting),
+            duration(stream.oldest_seconds),
+            next_attempt(stream.due_in_seconds),
+            Text.assemble((name, BAD if stream.stuck else "bold"), f"\n{stream.reason}"),
+        )
+    out.print(shown)
+    if (more := len(found.streams) - _LISTED_STREAMS) > 0:
+        out.print(f"At least {more} more; --json and `hokusai queue list --waiting` list them.")
+
+
+def _print_dead_letters(found: Status, out: Console) -> None:
+    out.print()
+    shown = table("operation", "stream and reason", title="Dead letters")
+    shown.show_lines = True
+    shown.columns[0].no_wrap = True
+    for letter in found.dead_letters:
+        shown.add_row(
+            f"{letter.op_id}\n{letter.kind}",
+            Text.assemble((letter.stream, "bold"), f"\n{letter.error}"),
+        )
+    out.print(shown)
+    if (found.dead or 0) > len(found.dead_letters):
         out.print(
-            f"  {stream.stream} ({stream.place}): {stream.waiting} operations, the oldest for "
-            f"{duration(stream.oldest_seconds)}, next attempt "
-            f"{f'in {duration(due)}' if due > 0 else 'now'}: {stream.reason}"
+            f"and {(found.dead or 0) - len(found.dead_letters)} more: see `hokusai queue list`."
         )

@@ -17,6 +17,7 @@ from hokusai_core.cli.output import console
 from hokusai_core.draining import Drain, DrainReport
 from hokusai_core.errors import JournalUnavailableError
 from hokusai_core.runtime import Runtime
+from hokusai_core.status import counted
 from hokusai_core.sync_progress import SyncProgress
 
 _POLL_SECONDS = 1.0
@@ -108,7 +109,7 @@ def _figures(report: DrainReport, destination: str) -> dict[str, Any]:
 
 
 def _summary(report: DrainReport) -> str:
-    text = f"Delivered {report.delivered} operations; {report.left} are left"
+    text = f"Delivered {counted(report.delivered, 'operation')}; {report.left} left"
     return f"{text}; {report.dead} were refused for good." if report.dead else f"{text}."
 
 
@@ -122,6 +123,6 @@ def _print(report: DrainReport, destination: str, out: Console, *, interrupted: 
         out.print("What was refused is kept with its payload: see `hokusai queue list`.")
     for other, count in sorted(report.others.items()):
         out.print(
-            f"Left alone: {count} operations for {other}. Deliver them with `hokusai sync "
+            f"Left alone: {counted(count, 'operation')} for {other}. Deliver them with `hokusai sync "
             "--tracking-uri` and that server's address."
         )

@@ -77,8 +77,7 @@ class Outage:
 
 
 def _close(manager: ExperimentManager) -> None:
-    if manager.runtime.fallback:
-        manager.runtime.fallback.close()
+    manager.runtime.close_connections()
 
 
 @pytest.fixture

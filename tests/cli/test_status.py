@@ -1,5 +1,6 @@
 """``hokusai status``: one look tells what is wrong, and its exit code serves a health check."""
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -32,7 +33,7 @@ def test_the_text_says_healthy(run_command: Run) -> None:
     result = run_command("status", "--backend", "sql")
     assert result.exit_code == 0
     assert "Healthy." in result.stdout
-    assert "circuit      closed" in result.stdout
+    assert re.search(r"^circuit +closed$", result.stdout, flags=re.MULTILINE)
 
 
 def test_a_server_that_refuses_is_told_at_once(run_json: RunJson) -> None:
@@ -77,11 +78,10 @@ def test_the_spool_is_counted_apart(run_json: RunJson, monkeypatch: pytest.Monke
     manager.start_run(run_name="spooled").end()
     code, figures = run_json("status", "--tracking-uri", REFUSED_URL)
     assert code == 1
-    assert figures["waiting"] == 0
+    assert (figures["waiting"], figures["dead"]) == (None, None)  # nothing is made up
     assert figures["spool_waiting"] >= 3
     assert {stream["place"] for stream in figures["streams"]} == {"spool"}
-    assert manager.runtime.fallback is not None
-    manager.runtime.fallback.close()
+    manager.runtime.close_connections()
 
 
 def test_what_waits_is_listed_by_stream(
@@ -118,13 +118,15 @@ def test_a_dead_letter_is_a_problem_and_tells_why(
     assert code == 1
     assert figures["reachable"] is True
     assert figures["dead"] == 1
-    assert "dead letters" in figures["problems"][0]
+    assert "1 dead letter: " in figures["problems"][0]
+    assert "hokusai queue list" in figures["problems"][0]
     (letter,) = figures["dead_letters"]
     assert letter["kind"] == "log_batch"
     assert letter["stream"].startswith("run/")
     assert letter["error"]
     text = run_command("status", "--tracking-uri", outage.proxy.url).stdout
-    assert f"dead: log_batch {letter['op_id']} of {letter['stream']}" in text
+    for told in ("Dead letters", letter["op_id"], "log_batch", letter["stream"]):
+        assert told in text
 
 
 def test_the_function_uses_the_circuit_of_the_process(refused: ExperimentManager) -> None:
