@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import Pool
 
 from hokusai_backend_sql import upgrade
-from hokusai_backend_sql.errors import translate
+from hokusai_backend_sql.direct_statements import DirectStatements
+from hokusai_backend_sql.errors import may_be_applied, translate
 from hokusai_backend_sql.fork_gate import ForkGate
 from hokusai_backend_sql.sqlite_file import SYNCED, WRITES, create_sqlite_engine, prepare_file
 from hokusai_core.errors import JournalUnavailableError, UnavailableError
@@ -56,7 +57,14 @@ class Database:
         self._file: tuple[int, int] | None = None
         self._pid = os.getpid()
         self._inherited: list[Pool] = []
-        self._gate = ForkGate(self._engine.dispose, self._timeout) if self.is_sqlite else None
+        self._direct = (
+            DirectStatements(
+                self.place, timeout=self._timeout, synced=settings.durability == "machine"
+            )
+            if self.is_sqlite
+            else None
+        )
+        self._gate = ForkGate(self._close_idle, self._timeout) if self.is_sqlite else None
 
     @property
     def place(self) -> str:
@@ -88,6 +96,25 @@ class Database:
         with self._transaction(writes=False, synced=True) as connection:
             yield connection
 
+    def run_alone(self, statement: str, parameters: tuple[object, ...] = ()) -> object:
+        """Run one statement on SQLite as a transaction of its own; gives its first value, or None.
+
+        It goes past SQLAlchemy, on a connection that is kept: for what is called in tight loops.
+        Errors are those of :meth:`begin`. A write is as durable as the settings say.
+        """
+        if self._direct is None or self._gate is None:
+            raise TypeError(f"{self.place} is no SQLite file.")
+        self._reset_if_forked()
+        threads = self._gate.enter()
+        try:
+            self._ensure_ready()
+            return self._direct.run(statement, parameters)
+        except SQLAlchemyError as cause:
+            self._ready = False
+            raise self._translate(cause, commit_under_way=may_be_applied(cause)) from cause
+        finally:
+            self._gate.leave(threads)
+
     def upgrade(self) -> str:
         """Bring the tables up to this release; returns the revision that they have now."""
         self._reset_if_forked()
@@ -106,6 +133,8 @@ class Database:
         inherited = self._ready
         self._inherited.append(self._engine.pool)
         self._engine.dispose(close=False)
+        if self._direct:
+            self._direct.reset_after_fork()
         self._guard = threading.Lock()
         self._pid = os.getpid()
         return inherited
@@ -113,8 +142,13 @@ class Database:
     def close(self) -> bool:
         """Close the connections that are not in use. A later call opens new ones."""
         self._reset_if_forked()
-        self._engine.dispose()
+        self._close_idle()
         return True
+
+    def _close_idle(self) -> None:
+        self._engine.dispose()
+        if self._direct:
+            self._direct.close()
 
     @contextmanager
     def _transaction(self, *, writes: bool, synced: bool) -> Iterator[Connection]:
@@ -169,7 +203,7 @@ class Database:
                     "in it is no longer seen. It is opened anew.",
                     self.place,
                 )
-                self._engine.dispose()
+                self._close_idle()
                 self._ready = False
             if not self._ready:
                 with self._translated():
@@ -191,7 +225,7 @@ class Database:
         if not self.is_sqlite:
             return None
         try:
-            status = Path(self.place).stat()
+            status = os.stat(self.place)  # noqa: PTH116 - called with each append
         except OSError:
             return None
         return status.st_dev, status.st_ino

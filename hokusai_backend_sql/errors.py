@@ -4,6 +4,8 @@ Classified by type and SQLSTATE, never by text. Of the driver's message only tha
 connection is repeated: others may quote data.
 """
 
+import sqlite3
+
 from sqlalchemy.exc import (
     DBAPIError,
     DisconnectionError,
@@ -65,6 +67,16 @@ def sqlstate(cause: SQLAlchemyError) -> str:
     """Give the five characters of the SQL standard's error code, "" where there is none."""
     original = cause.orig if isinstance(cause, DBAPIError) else None
     return getattr(original, "sqlstate", None) or ""
+
+
+def may_be_applied(cause: SQLAlchemyError) -> bool:
+    """Say whether a single SQLite statement, a transaction of its own, may have been committed.
+
+    Where the lock was not had, or the disk was full, it was not.
+    """
+    original = cause.orig if isinstance(cause, DBAPIError) else None
+    code = getattr(original, "sqlite_errorcode", 0) & 0xFF
+    return code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
 
 
 def _is_transient(cause: SQLAlchemyError, state: str) -> bool:

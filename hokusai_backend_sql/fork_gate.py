@@ -32,18 +32,31 @@ class ForkGate:
     @contextmanager
     def inside(self) -> Iterator[None]:
         """Hold off forks of other threads during the block."""
-        with self._condition:
-            threads = self._threads
-            own = threading.get_ident()
-            threads[own] = threads.get(own, 0) + 1
+        threads = self.enter()
         try:
             yield
         finally:
-            with self._condition:
-                threads[own] -= 1
-                if not threads[own]:
-                    del threads[own]
-                    self._condition.notify_all()
+            self.leave(threads)
+
+    def enter(self) -> dict[int, int]:
+        """Begin to hold off forks of other threads; gives what :meth:`leave` needs.
+
+        For what is called so often that a context manager would be felt.
+        """
+        own = threading.get_ident()
+        with self._condition:
+            threads = self._threads
+            threads[own] = threads.get(own, 0) + 1
+        return threads
+
+    def leave(self, threads: dict[int, int]) -> None:
+        """End what :meth:`enter` began."""
+        own = threading.get_ident()
+        with self._condition:
+            threads[own] -= 1
+            if not threads[own]:
+                del threads[own]
+                self._condition.notify_all()
 
     def before_fork(self) -> None:
         """Wait for the other threads, close the connections, and keep everybody out."""

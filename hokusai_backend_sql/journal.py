@@ -8,6 +8,7 @@ from hokusai_backend_sql import (
     claims,
     dead_letters,
     id_mapping,
+    intake,
     listings,
     moving,
     retention,
@@ -52,6 +53,10 @@ class SqlJournal:
         """Store the entries in one transaction."""
         if not entries:
             return 0
+        if self._database.is_sqlite and len(entries) == 1 and intake.takes(entries[0]):
+            self._database.run_alone(intake.ADD, intake.row(entries[0]))
+            return 1
+        self._empty_intake()
         digest = None
         staged: Staged = ()
         if open_content is not None:
@@ -69,6 +74,7 @@ class SqlJournal:
     @hookimpl
     def journal_claim(self, request: ClaimRequest) -> tuple[Claim, ...]:
         """Claim the stream that is due first."""
+        self._empty_intake()
         return claims.claim(self._database, request)
 
     @hookimpl
@@ -96,6 +102,7 @@ class SqlJournal:
         """Count what waits in these streams."""
         if not streams:
             return 0
+        self._empty_intake()
         with self._database.connect() as connection:
             return listings.unsettled(connection, streams)
 
@@ -118,6 +125,7 @@ class SqlJournal:
     @hookimpl
     def journal_read(self, query: EntryQuery) -> tuple[QueuedOperation, ...]:
         """Read entries in the order of their sequence."""
+        self._empty_intake()
         with self._database.connect() as connection:
             return listings.read(connection, query)
 
@@ -138,6 +146,7 @@ class SqlJournal:
     @hookimpl
     def journal_backlog(self, destination: str) -> Backlog:
         """Give the figures."""
+        self._empty_intake()
         with self._database.connect() as connection:
             return listings.backlog(connection, destination)
 
@@ -150,6 +159,7 @@ class SqlJournal:
     @hookimpl
     def journal_discard(self, op_ids: tuple[str, ...]) -> int:
         """Discard dead or waiting operations."""
+        self._empty_intake()
         with self._database.begin(synced=True) as connection:
             return dead_letters.discard(connection, op_ids)
 
@@ -161,6 +171,7 @@ class SqlJournal:
     @hookimpl
     def journal_move(self, source: str, target: str) -> int:
         """Give all of one destination to another."""
+        self._empty_intake()
         with self._database.begin(synced=True) as connection:
             return moving.move(connection, source, target)
 
@@ -178,3 +189,11 @@ class SqlJournal:
     def journal_close(self) -> bool:
         """Close all connections."""
         return self._database.close()
+
+    def _empty_intake(self) -> None:
+        """Let the table of operations have all entries, in order."""
+        while self._database.is_sqlite and self._database.run_alone(intake.ANY):
+            with self._database.begin() as connection:
+                moved = intake.move_some(connection)
+            if moved < intake.MOVED_AT_ONCE:
+                return

@@ -124,6 +124,24 @@ Index(
     operation_waits.c.sequence,
 )
 
+intake = Table(
+    "intake",
+    metadata,
+    Column("number", BigKey, primary_key=True, autoincrement=True),
+    Column("op_id", String(32), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("late_effects_matter", Boolean, nullable=False),
+    # A JSON array of the keys that it requires; "" for none.
+    Column("requires", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("appended_at", Double, nullable=False),
+)
+"""Where single entries go first on SQLite: see :mod:`hokusai_backend_sql.intake`. It has no index,
+so that a commit writes one page. On PostgreSQL it stays empty."""
+
 streams = Table(
     "streams",
     metadata,

@@ -21,7 +21,7 @@ else:
 SCHEMA_NAME = "hokusai"
 """The PostgreSQL schema that holds all tables."""
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The migration that the tables of this release are the result of."""
 
 metadata = MetaData(

@@ -14,6 +14,12 @@ from hokusai_core.sync import Step, SyncWorker
 
 logger = logging.getLogger(__name__)
 
+LINGER_SECONDS = 0.5
+"""How long queued delivery lets writes gather before they are sent: few requests, few commits."""
+
+_FEW = 500
+"""Deliveries of one step from which on it is worth while to go on with the stream at once."""
+
 _POLL_SECONDS = 0.2
 _IDLE_SECONDS = 1.0
 
@@ -174,6 +180,7 @@ class BackgroundDrainer:
         forward: Moves the spool into the journal; called while the journal answers.
         waiting: Counts what is left of this destination.
         on_empty: Called when nothing is left.
+        linger: Seconds that writes are let gather before they are claimed; 0 for none.
     """
 
     def __init__(
@@ -182,7 +189,9 @@ class BackgroundDrainer:
         forward: Callable[[], int],
         waiting: Callable[[], int],
         on_empty: Callable[[], None],
+        linger: float = 0.0,
     ) -> None:
+        self._linger = linger
         self._step = step
         self._forward = forward
         self._waiting = waiting
@@ -193,6 +202,7 @@ class BackgroundDrainer:
         """In a forked child: there is no thread; the next :meth:`wake` starts one."""
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._at_once = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -201,8 +211,16 @@ class BackgroundDrainer:
         """Whether the thread was started and has not ended."""
         return self._thread is not None and self._thread.is_alive()
 
-    def wake(self) -> None:
-        """Something was queued: start the thread, or let it look again."""
+    def wake(self, *, at_once: bool = False) -> None:
+        """Something was queued: start the thread, or let it look again.
+
+        Args:
+            at_once: Do not let more gather: somebody waits.
+        """
+        if at_once:
+            self._at_once.set()
+        elif self._wake.is_set():
+            return
         with self._lock:
             if not self.running and not self._stop.is_set():
                 self._thread = threading.Thread(
@@ -215,6 +233,7 @@ class BackgroundDrainer:
         """End the thread after the step in hand; waits at most ``timeout`` seconds."""
         self._stop.set()
         self._wake.set()
+        self._at_once.set()
         if self._thread:
             self._thread.join(timeout)
 
@@ -234,16 +253,25 @@ class BackgroundDrainer:
                     )
                 last_defect = repr(defect)
                 pause = _IDLE_SECONDS
+            if self._linger:
+                self._at_once.clear()
             if pause is None:
                 self._wake.wait()
+                pause = self._linger
+            if self._linger and not self._stop.is_set():
+                self._at_once.wait(min(pause, _IDLE_SECONDS))
             else:
                 self._stop.wait(min(pause, _IDLE_SECONDS))
 
     def _round(self) -> float | None:
         """Deliver what is due. Gives the seconds until the next look; None where nothing is left."""
         self._forward()
+        seen: set[str] = set()
         while not self._stop.is_set():
             step = self._step()
+            if self._linger and step.stream in seen and step.delivered < _FEW:
+                return self._linger
+            seen.add(step.stream)
             if step.kind == "idle":
                 if self._waiting():
                     return _POLL_SECONDS

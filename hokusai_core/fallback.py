@@ -30,6 +30,8 @@ class FallbackStore:
         breaker: The journal's circuit.
         max_artifact_bytes: Largest artifact that may wait.
         on_open: Called once, when the journal answered for the first time.
+        before_reading: Called before what waits is read or counted: lets what is still in memory be
+            appended.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class FallbackStore:
         breaker: CircuitBreaker,
         max_artifact_bytes: int,
         on_open: Callable[[], None] = lambda: None,
+        before_reading: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = Lazy(journal)
         self._spool = Lazy(spool) if spool else None
         self._breaker = breaker
         self._max_artifact_bytes = max_artifact_bytes
         self._on_open = on_open
+        self._before_reading = before_reading
         self._answered = False
         self._spooled: set[str] | None = None
 
@@ -58,13 +62,15 @@ class FallbackStore:
         """The spool, opened, if this process or an earlier one may have used it."""
         return self._spool.get().journal if self._spool else None
 
-    def append(self, entry: Entry, open_content: OpenContent | None, cause: BaseException) -> str:
+    def append(
+        self, entry: Entry, open_content: OpenContent | None, cause: BaseException | None
+    ) -> str:
         """Keep an operation; durable when the call returns.
 
         Args:
             entry: What to keep.
             open_content: The bytes of an artifact.
-            cause: Why the primary did not take it, or was not asked.
+            cause: Why the primary did not take it; None where it is not asked at all.
 
         Returns:
             ``journal`` or ``spool``: where it is now.
@@ -78,9 +84,9 @@ class FallbackStore:
                 f"Artifact {operation.path!r} has {operation.size} bytes; while the primary is away "
                 f"at most {self._max_artifact_bytes} may wait in the journal "
                 "(HOKUSAI_MAX_QUEUED_ARTIFACT_BYTES). Log it again when the primary is back.",
-                (cause,),
+                (cause,) if cause else (),
             )
-        failures = [cause]
+        failures = [cause] if cause else []
         spool = self.spool
         if not (spool and self._stays_on_spool(spool)):
             try:
@@ -97,7 +103,8 @@ class FallbackStore:
                 failures.append(failure)
         reasons = " ".join(f"({number}) {reason}" for number, reason in enumerate(failures, 1))
         raise NotStoredError(
-            f"A {operation.kind} operation is kept nowhere: primary, journal and spool all failed. "
+            f"A {operation.kind} operation is kept nowhere: "
+            f"{'primary, journal and spool all' if cause else 'journal and spool'} failed. "
             f"{reasons} Mend one of them (see `hokusai status`) and call again.",
             tuple(failures),
         ) from failures[-1]
@@ -117,6 +124,7 @@ class FallbackStore:
         Raises:
             JournalUnavailableError: Where the journal or the spool cannot tell.
         """
+        self._before_reading()
         count = self._ask_journal(lambda journal: journal.journal_unsettled(streams))
         spool = self.spool
         return count + (spool.journal_unsettled(streams) if spool else 0)
@@ -141,6 +149,7 @@ class FallbackStore:
 
         What cannot be reached is left out: a read in an outage gives what there is.
         """
+        self._before_reading()
         found: dict[str, QueuedOperation] = {}
         try:
             for entry in self._ask_journal(lambda journal: journal.journal_read(query)):
@@ -171,6 +180,7 @@ class FallbackStore:
 
     def backlog(self, destination: str) -> tuple[Backlog | None, Backlog | None]:
         """Give the figures of journal and spool; None where one cannot be reached or is not there."""
+        self._before_reading()
         figures: list[Backlog | None] = []
         try:
             figures.append(self._ask_journal(lambda journal: journal.journal_backlog(destination)))

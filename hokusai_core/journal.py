@@ -20,7 +20,8 @@ class Entry:
     """An operation to be appended.
 
     ``not_before`` counts in seconds from the append, by the journal's own clock: a creation that may
-    have been applied already waits out the late-effect window.
+    have been applied already waits out the late-effect window. ``fresh`` says that no journal has
+    been given this ``op_id`` before, so that it need not be looked for.
     """
 
     # Not validated again: the operation was when it was made. Pydantic also swallows a Ctrl-C that
@@ -30,6 +31,7 @@ class Entry:
     maybe_applied: bool = False
     not_before: float = 0.0
     error: str = ""
+    fresh: bool = False
 
 
 class QueuedOperation(Value):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hokusai_core.backends import OpenBackend
 from hokusai_core.circuit_breaker import CircuitBreaker, Permit
 from hokusai_core.clock import Clock, Deadline
-from hokusai_core.entities import Receipt, SyncState
+from hokusai_core.entities import Receipt
 from hokusai_core.errors import (
     AuthenticationError,
     CircuitOpenError,
@@ -31,21 +31,10 @@ from hokusai_core.operations import (
     RunOperation,
 )
 from hokusai_core.outages import OutageReporter
+from hokusai_core.queued_delivery import QueuedDelivery, WriteResult
 from hokusai_core.retry import Retry
 from hokusai_core.settings import Settings
 from hokusai_core.streams import StreamStates
-
-
-@dataclass(frozen=True)
-class WriteResult:
-    """What became of a write.
-
-    ``identifier`` is the id of what a creation made: the primary's where it was delivered, else the
-    provisional one; "" for other writes.
-    """
-
-    state: SyncState
-    identifier: str = ""
 
 
 @dataclass
@@ -104,6 +93,11 @@ class Router:
         self._on_queued = on_queued
         self._on_delivered = on_delivered
         self._retry = Retry(settings.attempts, clock, random.Random())
+        self._queue_first = (
+            QueuedDelivery(fallback, destination, streams, on_queued)
+            if fallback and settings.delivery == "queued"
+            else None
+        )
 
     def write(
         self, operation: AnyOperation, open_content: OpenContent | None = None
@@ -121,6 +115,8 @@ class Router:
         """
         operation = self._canonical(operation)
         commutes = isinstance(operation, LogBatch) and operation.only_metrics
+        if self._queue_first is not None:
+            return self._queue_first.write(operation, open_content, commutes=commutes)
         if commutes and self._streams.is_direct(operation.stream):
             return self._write(operation, open_content)
         with self._streams.holding(operation.stream):
@@ -218,6 +214,7 @@ class Router:
             maybe_applied=maybe_applied,
             not_before=self._settings.late_effect_seconds if waits else 0.0,
             error=str(failure) if failure else "",
+            fresh=True,
         )
         reason = failure or CircuitOpenError(
             f"Earlier writes are still waiting, so {self._destination} was not asked."

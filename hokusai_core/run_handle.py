@@ -107,6 +107,7 @@ class RunHandle(RunValues, RunFiles):
             DeadLetterError: The primary refused the run's creation for good.
         """
         until = time.monotonic() + timeout
+        self._runtime.hurry()
         while True:
             state = self.sync_state
             primary_id = self.primary_id

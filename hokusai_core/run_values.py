@@ -8,12 +8,17 @@ from hokusai_core import limits, validation
 from hokusai_core.batching import split_batch
 from hokusai_core.entities import Metric
 from hokusai_core.errors import InvalidInputError
+from hokusai_core.group_commit import RawPoint
 from hokusai_core.long_values import fit
-from hokusai_core.operations import MetricPoint
+from hokusai_core.operations import LogBatch, MetricPoint
 from hokusai_core.timestamps import PointTimestamps
 
 if TYPE_CHECKING:
     from hokusai_core.runtime import Runtime
+
+
+_MOST_CHECKED_KEYS = 10_000
+_PLAIN_STEP = 2**62
 
 
 class RunValues:
@@ -28,7 +33,9 @@ class RunValues:
     def __init__(self, runtime: "Runtime", run_id: str, tags: Mapping[str, str]) -> None:
         self._runtime = runtime
         self._run_id = run_id
+        self._buffer = runtime.streams.buffer
         self._timestamps = PointTimestamps()
+        self._checked_keys: set[str] = set()
         self._lock = threading.Lock()
         self._metrics: dict[str, MetricPoint] = {}
         self._params: dict[str, str] = {}
@@ -51,17 +58,26 @@ class RunValues:
             timestamp: Milliseconds since 1970; None is now, later than any earlier point of this
                 key and step.
         """
-        self._write_batch(metrics=[self._point(key, value, step, timestamp)])
+        buffer = self._buffer
+        if buffer is not None:
+            buffer.add(self, self._raw_point(key, value, step, timestamp))
+            return
+        point = _metric_point(self._raw_point(key, value, step, timestamp))
+        self._write(LogBatch(run_id=self._run_id, metrics=(point,)))
 
     def log_metrics(
         self, metrics: Mapping[str, Any], step: int | None = None, timestamp: int | None = None
     ) -> None:
         """Log several metrics at one step, in as few requests as MLflow's limits allow."""
         points = [
-            self._point(key, value, step, timestamp)
+            self._raw_point(key, value, step, timestamp)
             for key, value in validation.mapping(metrics, "metrics").items()
         ]
-        self._write_batch(metrics=points)
+        buffer = self._buffer
+        if buffer is not None:
+            buffer.add_all(self, points)
+        else:
+            self.write_points(points)
 
     def log_param(self, key: str, value: Any) -> None:
         """Log a param. It can be logged again with the same value only.
@@ -133,23 +149,36 @@ class RunValues:
         }
         self._write_batch(
             metrics=[
-                self._point(point.key, point.value, point.step, point.timestamp)
+                _metric_point(self._raw_point(point.key, point.value, point.step, point.timestamp))
                 for point in metrics
             ],
             params=self._fitted(checked_params, "param", limits.PARAM_VALUE_CHARACTERS),
             tags=self._fitted(checked_tags, "tag", limits.TAG_VALUE_CHARACTERS),
         )
 
-    def _point(self, key: Any, value: Any, step: Any, timestamp: Any) -> MetricPoint:
-        name = validation.key(key, "metric")
-        number = validation.metric_value(value, name)
-        at_step = validation.step(step, name)
+    def write_points(self, points: Sequence[RawPoint]) -> None:
+        """Write points that were checked, in as few operations as the limits of a request allow."""
+        self._write_batch(metrics=[_metric_point(point) for point in points])
+
+    def _raw_point(self, key: Any, value: Any, step: Any, timestamp: Any) -> RawPoint:
+        """Check a point, and give it its time."""
+        if type(key) is str and key in self._checked_keys:
+            name = key
+        else:
+            name = validation.key(key, "metric")
+            if len(self._checked_keys) < _MOST_CHECKED_KEYS:
+                self._checked_keys.add(name)
+        number = value if type(value) is float else validation.metric_value(value, name)
+        if type(step) is int and -_PLAIN_STEP < step < _PLAIN_STEP:
+            at_step = step
+        else:
+            at_step = validation.step(step, name)
         if timestamp is None:
             time_ms = self._timestamps.next(name, at_step)
         else:
             time_ms = validation.timestamp(timestamp, f"metric {name!r}")
             self._timestamps.seen(name, at_step, time_ms)
-        return MetricPoint(key=name, value=number, timestamp=time_ms, step=at_step)
+        return name, number, time_ms, at_step
 
     def _fitted(self, values: dict[str, str], what: str, limit: int) -> dict[str, str]:
         return fit(values, what, limit, self._runtime.settings)
@@ -161,14 +190,22 @@ class RunValues:
         tags: dict[str, str] | None = None,
     ) -> None:
         for operation in split_batch(self._run_id, metrics, params, tags):
-            self._runtime.router.write(operation)
-            with self._lock:
-                for point in operation.metrics:
-                    known = self._metrics.get(point.key)
-                    if known is None or (point.step, point.timestamp) >= (
-                        known.step,
-                        known.timestamp,
-                    ):
-                        self._metrics[point.key] = point
+            self._write(operation)
+
+    def _write(self, operation: LogBatch) -> None:
+        self._runtime.router.write(operation)
+        newest = self._metrics
+        with self._lock:
+            for point in operation.metrics:
+                known = newest.get(point.key)
+                if known is None or (point.step, point.timestamp) >= (known.step, known.timestamp):
+                    newest[point.key] = point
+            if operation.params:
                 self._params.update(operation.params)
+            if operation.tags:
                 self._tags.update(operation.tags)
+
+
+def _metric_point(point: RawPoint) -> MetricPoint:
+    key, value, timestamp, step = point
+    return MetricPoint(key=key, value=value, timestamp=timestamp, step=step)

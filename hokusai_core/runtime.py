@@ -252,12 +252,12 @@ class Runtime:
         Returns:
             How many operations are left of this destination; None where nobody can tell.
         """
-        if self._closed:
-            return 0
         try:
             self.streams.flush()
         except NotStoredError:
             logger.exception("Metrics that waited in memory are lost with this process.")
+        if self._closed:
+            return 0
         if not self.drainer.running:
             # Another process delivers, but what this one leaves is told by this one.
             return self.waiting() if self.streams.any_queued else 0

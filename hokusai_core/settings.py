@@ -50,8 +50,13 @@ class Settings(BaseSettings):
     """Folder of the embedded journal and of the spool."""
     destination: str = ""
     """Identity of the primary, where its address may change; not set, its address."""
+    delivery: Literal["direct", "queued"] = "direct"
+    """``direct``: to the primary while it is well; ``queued``: always into the journal, so that no
+    call waits for the primary, and on from there in the background."""
     durability: Literal["machine", "process", "relaxed"] = "machine"
-    """What a returned write into a local file survives: power loss, or the end of the process."""
+    """What a returned write into a local file survives: the loss of power, or the end of the process
+    by ``kill -9``; ``relaxed``: in queued delivery, metrics of the last 50 ms may be lost with the
+    process; in direct delivery, as ``process``."""
     long_values: Literal["truncate", "error"] = "truncate"
     """What to do with a param or tag value above MLflow's limit."""
 

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hokusai_core.group_commit import GroupCommit
+
 
 class StreamStates:
     """Remembers for each stream whether it is queued, and holds one lock for each.
@@ -16,6 +18,17 @@ class StreamStates:
         self._locks: dict[str, threading.RLock] = {}
         self._queued: dict[str, bool] = {}
         self._ever_queued = False
+        self.buffer: GroupCommit | None = None
+        """What holds metrics in memory before they are appended, where something does."""
+
+    def flush(self) -> None:
+        """Append the metrics that are held in memory.
+
+        Raises:
+            NotStoredError: Journal and spool failed.
+        """
+        if self.buffer is not None:
+            self.buffer.flush()
 
     @contextmanager
     def holding(self, stream: str) -> Iterator[None]:
@@ -59,3 +72,5 @@ class StreamStates:
         """Make the locks anew: in a forked child, the parent's may be held for ever."""
         self._guard = threading.Lock()
         self._locks = {}
+        if self.buffer is not None:
+            self.buffer.reset_after_fork()

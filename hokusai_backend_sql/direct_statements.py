@@ -1,0 +1,81 @@
+"""Single statements on SQLite without SQLAlchemy, for the loop of a user who logs without pause."""
+
+import sqlite3
+import threading
+
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+
+class DirectStatements:
+    """One kept connection to a SQLite file, used by one thread at a time.
+
+    SQLite has one writer at a time anyway. The file is prepared by the caller.
+
+    Args:
+        path: The file.
+        timeout: Seconds that the file's write lock, or this connection, may be waited for.
+        synced: Whether a commit survives the loss of power.
+    """
+
+    def __init__(self, path: str, *, timeout: float, synced: bool) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._synchronous = "FULL" if synced else "NORMAL"
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._inherited: list[sqlite3.Connection] = []
+
+    def run(self, statement: str, parameters: tuple[object, ...]) -> object:
+        """Run a statement, commit it, and give the first value of its first row, or None.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: As the engine would.
+        """
+        if not self._lock.acquire(timeout=self._timeout):
+            raise PoolTimeoutError("another thread holds the connection")
+        try:
+            connection = self._connection or self._connect()
+            row = connection.execute(statement, parameters).fetchone()
+        except sqlite3.Error as cause:
+            self._drop()
+            raise _as_sqlalchemy(cause) from cause
+        except BaseException:
+            # Ctrl-C: a cursor in the traceback would keep SQLite's locks.
+            self._drop()
+            raise
+        finally:
+            self._lock.release()
+        return row[0] if row else None
+
+    def close(self) -> None:
+        """Close the connection, unless a thread is using it. The next use opens one."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._drop()
+            finally:
+                self._lock.release()
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: forget the parent's connection without touching it."""
+        if self._connection is not None:
+            self._inherited.append(self._connection)
+        self._connection = None
+        self._lock = threading.Lock()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
+        )
+        self._connection = connection
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        return connection
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _as_sqlalchemy(cause: sqlite3.Error) -> DBAPIError:
+    return OperationalError(None, None, cause, hide_parameters=True)

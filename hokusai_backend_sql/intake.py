@@ -1,0 +1,108 @@
+"""Single entries of a SQLite journal go in by one small write, and are put in order later.
+
+The table of operations has six indexes and counts in the rows of streams, so that claims and figures
+are cheap; a commit into it writes about ten pages. A training loop in an outage would pay that for
+each metric. So a single entry goes into a table without indexes, one page, durable when the call
+returns. Whoever asks the journal anything moves what is there into the table of operations first, in
+its order, in one transaction: an entry is in exactly one of the two tables.
+"""
+
+import json
+import time
+
+from sqlalchemy import Connection, text
+
+from hokusai_backend_sql.stream_rows import StreamKey, recount_waiting
+from hokusai_core.journal import Entry
+from hokusai_core.operations import dump_operation
+
+MOVED_AT_ONCE = 5000
+"""Most entries that one transaction moves: it holds the file's write lock for a tenth of a second."""
+
+ADD = (
+    "INSERT INTO intake (op_id, kind, stream, destination, payload, late_effects_matter, requires, "
+    "error, appended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+"""The one statement of an append; it is a transaction of its own."""
+
+ANY = "SELECT 1 FROM intake LIMIT 1"
+
+_LAST = text(
+    "SELECT max(number), count(*) FROM (SELECT number FROM intake ORDER BY number LIMIT :most)"
+)
+_ANNOUNCE = text(
+    "INSERT INTO streams (stream, destination, waiting, ready_at, worker, waiting_for, error) "
+    "SELECT stream, destination, count(*), min(appended_at), '', '', max(error) FROM intake "
+    "WHERE number <= :last GROUP BY stream, destination "
+    "ON CONFLICT (stream, destination) DO UPDATE SET "
+    "waiting = streams.waiting + excluded.waiting, "
+    "ready_at = CASE WHEN streams.waiting = 0 THEN excluded.ready_at ELSE streams.ready_at END, "
+    "held_for = CASE WHEN streams.waiting = 0 THEN 0 ELSE streams.held_for END, "
+    "waiting_for = CASE WHEN streams.waiting = 0 THEN '' ELSE streams.waiting_for END, "
+    "error = CASE WHEN streams.waiting = 0 OR excluded.error <> '' THEN excluded.error "
+    "ELSE streams.error END"
+)
+_INSERT = text(
+    "INSERT INTO operations (op_id, kind, stream, destination, state, payload, "
+    "late_effects_matter, primary_id, maybe_applied, not_before, unmarked_not_before, appended_at, "
+    "error) SELECT op_id, kind, stream, destination, 'waiting', payload, late_effects_matter, '', "
+    "0, appended_at, appended_at, appended_at, error FROM intake WHERE number <= :last "
+    "ORDER BY number ON CONFLICT (op_id) DO NOTHING"
+)
+_STREAMS = text("SELECT DISTINCT stream, destination FROM intake WHERE number <= :last")
+_INSERT_WAITS = text(
+    "INSERT OR IGNORE INTO operation_waits (sequence, key, hard, destination, stream) "
+    "SELECT operations.sequence, needed.value, 1, intake.destination, intake.stream "
+    "FROM intake, json_each(intake.requires) AS needed "
+    "JOIN operations ON operations.op_id = intake.op_id "
+    "WHERE intake.number <= :last AND intake.requires <> '' AND EXISTS (SELECT 1 "
+    "FROM operation_keys WHERE operation_keys.destination = intake.destination "
+    "AND operation_keys.key = needed.value)"
+)
+_EMPTY = text("DELETE FROM intake WHERE number <= :last")
+
+
+def takes(entry: Entry) -> bool:
+    """Say whether an entry may go this way: new, due at once, and waited for by nobody."""
+    operation = entry.operation
+    return (
+        entry.fresh
+        and not entry.maybe_applied
+        and not entry.not_before
+        and not operation.provides
+        and not operation.after
+    )
+
+
+def row(entry: Entry) -> tuple[object, ...]:
+    """Give the parameters of :data:`ADD`."""
+    operation = entry.operation
+    requires = operation.requires
+    return (
+        operation.op_id,
+        operation.kind,
+        operation.stream,
+        entry.destination,
+        dump_operation(operation),
+        operation.late_effects_matter,
+        json.dumps(sorted(requires)) if requires else "",
+        entry.error,
+        time.time(),
+    )
+
+
+def move_some(connection: Connection) -> int:
+    """Move the oldest entries into the table of operations; returns how many."""
+    last, count = connection.execute(_LAST, {"most": MOVED_AT_ONCE}).one()
+    if not count:
+        return 0
+    up_to = {"last": last}
+    connection.execute(_ANNOUNCE, up_to)
+    if connection.execute(_INSERT, up_to).rowcount < count:
+        # One of them was there already, contrary to what its caller said.
+        recount_waiting(
+            connection, {StreamKey(*row) for row in connection.execute(_STREAMS, up_to)}
+        )
+    connection.execute(_INSERT_WAITS, up_to)
+    connection.execute(_EMPTY, up_to)
+    return int(count)
