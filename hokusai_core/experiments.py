@@ -37,7 +37,7 @@ from hokusai_core.run_context import context_tags
 from hokusai_core.run_frame import runs_as_frame
 from hokusai_core.run_handle import RunHandle
 from hokusai_core.runtime import Runtime
-from hokusai_core.settings import Settings
+from hokusai_core.settings import Delivery, Durability, Settings
 
 logger = logging.getLogger("hokusai")
 
@@ -59,6 +59,9 @@ class ExperimentManager:
         experiment_name: The experiment's name, beside a registry.
         backend: Name of the backend, its plugin, or a mock backend; not given, settings decide.
         settings: All settings; not given, they are read from the environment.
+        delivery: ``direct`` or ``queued``; not given, settings decide (``HOKUSAI_DELIVERY``).
+        durability: ``machine``, ``process`` or ``relaxed``; not given, settings decide
+            (``HOKUSAI_DURABILITY``).
         observers: Are told of what happens to the tracking server, and to what waits for it, in
             this process: see :class:`~hokusai_core.observer_hooks.ObserverHooks`.
 
@@ -78,6 +81,8 @@ class ExperimentManager:
         experiment_name: object = None,
         backend: object = None,
         settings: Settings | None = None,
+        delivery: Delivery | None = None,
+        durability: Durability | None = None,
         observers: Iterable[object] = (),
     ) -> None:
         given = sort_arguments(registry_or_name, mlflow_tracking_uri, registry, experiment_name)
@@ -89,10 +94,10 @@ class ExperimentManager:
                 raise ConfigurationError(
                     "backend= and settings= come from the registry; give them to it instead."
                 )
-            self.runtime = own
+            self.runtime = own.with_modes(delivery, durability)
         else:
             selection = select_backends(
-                settings=settings_with(settings),
+                settings=settings_with(settings, delivery=delivery, durability=durability),
                 tracking_uri=given.tracking_uri,
                 backend=backend,
             )
@@ -143,7 +148,7 @@ class ExperimentManager:
 
         Args:
             run_id: Resume this run: it becomes RUNNING. One that cannot be looked up because the
-                server is away is accepted.
+                server is away is accepted; with ``delivery="queued"`` none is looked up.
             run_name: At most 250 characters; not given, the server makes one up.
             tags: First tags, written with the creation.
             nested: Make it a child of this thread's active run.
@@ -284,7 +289,11 @@ class ExperimentManager:
 
     def _resume(self, run_id: str, tags: dict[str, str]) -> RunHandle:
         try:
-            info = self.runtime.runs.get_run(run_id).info
+            if self.runtime.settings.delivery == "queued":
+                # No call waits for the primary; a run that is not there makes a dead letter.
+                info = RunInfo(run_id=run_id, experiment_id="")
+            else:
+                info = self.runtime.runs.get_run(run_id).info
         except TransientError:
             # It cannot be checked now; whoever has its id has seen it.
             info = RunInfo(run_id=run_id, experiment_id="")

@@ -8,12 +8,11 @@ the time of one flush, at most :data:`MOST_POINTS` points, and nothing else.
 """
 
 import logging
-import os
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from hokusai_core.errors import HokusaiError, NotStoredError

@@ -31,7 +31,7 @@ from hokusai_core.registry_entry import ModelRegistryEntry
 from hokusai_core.resolution import select_backends, settings_with, sort_arguments
 from hokusai_core.run_handle import RunHandle
 from hokusai_core.runtime import Runtime
-from hokusai_core.settings import Settings
+from hokusai_core.settings import Delivery, Durability, Settings
 from hokusai_core.versions import register_version
 
 REGISTRATION_EXPERIMENT = "hokusai_model_registrations"
@@ -50,6 +50,9 @@ class ModelRegistry:
         auth: An object with ``api_key`` and ``api_endpoint``, in the place of the two.
         backend: Name of the backend, its plugin, or a mock backend; not given, settings decide.
         settings: All settings; not given, they are read from the environment.
+        delivery: ``direct`` or ``queued``; not given, settings decide (``HOKUSAI_DELIVERY``).
+        durability: ``machine``, ``process`` or ``relaxed``; not given, settings decide
+            (``HOKUSAI_DURABILITY``).
         observers: Are told of what happens to the registry, and to what waits for it, in this
             process: see :class:`~hokusai_core.observer_hooks.ObserverHooks`.
 
@@ -66,6 +69,8 @@ class ModelRegistry:
         *,
         backend: object = None,
         settings: Settings | None = None,
+        delivery: Delivery | None = None,
+        durability: Durability | None = None,
         observers: Iterable[object] = (),
     ) -> None:
         if tracking_uri is not None and not isinstance(tracking_uri, str):
@@ -77,7 +82,13 @@ class ModelRegistry:
             api_key = api_key or getattr(auth, "api_key", None)
             api_endpoint = api_endpoint or getattr(auth, "api_endpoint", None)
         selection = select_backends(
-            settings=settings_with(settings, api_key=api_key, api_endpoint=api_endpoint),
+            settings=settings_with(
+                settings,
+                api_key=api_key,
+                api_endpoint=api_endpoint,
+                delivery=delivery,
+                durability=durability,
+            ),
             tracking_uri=given.tracking_uri,
             backend=backend,
         )

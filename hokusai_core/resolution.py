@@ -1,7 +1,7 @@
 """What the arguments of a constructor mean: one frozen configuration, or one clear error."""
 
 import inspect
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ConfigDict, Field, InstanceOf, SecretStr
 
@@ -147,6 +147,12 @@ def settings_with(settings: Settings | None, **changes: Any) -> Settings:
         raise ConfigurationError(f"settings= must be Settings, not {_described(settings)}.")
     if isinstance(said.get("api_key"), str):
         said["api_key"] = SecretStr(said["api_key"])
+    for name in ("delivery", "durability"):
+        allowed = get_args(Settings.model_fields[name].annotation)
+        if name in said and said[name] not in allowed:
+            raise ConfigurationError(
+                f"{name}= must be one of {', '.join(allowed)}, not {_described(said[name])}."
+            )
     return settings.model_copy(update=said) if said else settings
 
 

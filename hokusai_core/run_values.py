@@ -33,7 +33,7 @@ class RunValues:
     def __init__(self, runtime: "Runtime", run_id: str, tags: Mapping[str, str]) -> None:
         self._runtime = runtime
         self._run_id = run_id
-        self._buffer = runtime.streams.buffer
+        self._buffer = runtime.buffer
         self._timestamps = PointTimestamps()
         self._checked_keys: set[str] = set()
         self._lock = threading.Lock()

@@ -25,8 +25,8 @@ from hokusai_core.errors import (
 from hokusai_core.event_reporting import EventReporter
 from hokusai_core.events import CircuitName
 from hokusai_core.fallback import FallbackStore
-from hokusai_core.group_commit import GroupCommit
 from hokusai_core.forwarding import Forwarder
+from hokusai_core.group_commit import GroupCommit
 from hokusai_core.hookspecs import Journal
 from hokusai_core.ids import IdTranslator
 from hokusai_core.journal import QueuedOperation
@@ -43,12 +43,12 @@ from hokusai_core.process_hooks import (
 )
 from hokusai_core.reading import KEPT, Sources
 from hokusai_core.registry_reads import RegistryReader
-from hokusai_core.resolution import BackendSelection
+from hokusai_core.resolution import BackendSelection, settings_with
 from hokusai_core.retention import Pruner
 from hokusai_core.router import Circuits, Router
 from hokusai_core.run_reads import RunReader
 from hokusai_core.selected_plugins import backend_config, journal_plugin
-from hokusai_core.settings import Settings
+from hokusai_core.settings import Delivery, Durability, Settings
 from hokusai_core.snapshots import RunSnapshots
 from hokusai_core.streams import StreamStates
 from hokusai_core.sync import Step, SyncWorker
@@ -94,9 +94,9 @@ class Runtime:
             primary=self._breaker("primary", settings.write_timeout),
             artifacts=self._breaker("artifacts", settings.artifact_idle_timeout),
         )
-        self.streams = StreamStates()
+        self.streams = _streams_of(selection, destination)
         self.fallback = self._fallback()
-        self._check_delivery()
+        self.buffer = self._buffer()
         self.ids = IdTranslator(self.fallback)
         self.snapshots = RunSnapshots()
         self.forked: weakref.WeakSet[ForkSensitive] = weakref.WeakSet()
@@ -175,6 +175,17 @@ class Runtime:
         settings = Settings.load(**portable["settings"])
         fields = {name: value for name, value in portable.items() if name != "settings"}
         return cls.shared(BackendSelection(settings=settings, **fields))
+
+    def with_modes(self, delivery: Delivery | None, durability: Durability | None) -> "Runtime":
+        """Give the process's runtime of the same backends with these modes; None leaves one.
+
+        Raises:
+            ConfigurationError: A mode is unknown, or needs a journal, and there is none.
+        """
+        settings = settings_with(self.settings, delivery=delivery, durability=durability)
+        if settings == self.settings:
+            return self
+        return Runtime.shared(self.selection.model_copy(update={"settings": settings}))
 
     def portable_selection(self) -> dict[str, Any]:
         """Give what selects these backends, without secrets, to be pickled.
@@ -285,6 +296,8 @@ class Runtime:
         if self.fallback:
             self.fallback.reset_after_fork()
         self.streams.reset_after_fork()
+        if self.buffer is not None:
+            self.buffer.reset_after_fork()
         self.reporter.reset_after_fork()
         self.observers.reset_after_fork()
         self.drainer.reset_after_fork()
@@ -324,16 +337,20 @@ class Runtime:
             before_reading=self.streams.flush,
         )
 
-    def _check_delivery(self) -> None:
+    def _buffer(self) -> GroupCommit | None:
+        """Make what holds the metrics of tight loops in memory, where that was asked for."""
         if self.settings.delivery != "queued":
-            return
+            return None
         if self.fallback is None:
             raise ConfigurationError(
                 'delivery="queued" (HOKUSAI_DELIVERY) needs a journal, and there is none '
                 "(HOKUSAI_FALLBACK). Install hokusai-tracking[sql], or use direct delivery."
             )
-        if self.settings.durability == "relaxed":
-            self.streams.buffer = GroupCommit()
+        if self.settings.durability != "relaxed":
+            return None
+        buffer = GroupCommit()
+        self.streams.buffers.add(buffer)
+        return buffer
 
     def _queued(self) -> None:
         self._closed = False
@@ -413,6 +430,15 @@ def _worker_name(purpose: str) -> str:
 
 _RUNTIMES: "weakref.WeakValueDictionary[_Key, Runtime]" = weakref.WeakValueDictionary()
 _RUNTIMES_LOCK = threading.Lock()
+_STREAMS: "weakref.WeakValueDictionary[_Key, StreamStates]" = weakref.WeakValueDictionary()
+
+
+def _streams_of(selection: BackendSelection, destination: str) -> StreamStates:
+    """Give what runtimes share that differ in their modes only, so that order is kept among them."""
+    modes = {"delivery": "direct", "durability": "machine"}
+    settings = selection.settings.model_copy(update=modes)
+    key = _Key(selection.model_copy(update={"plugin": None, "settings": settings}), destination)
+    return _STREAMS.setdefault(key, StreamStates())
 
 
 def _renew_lock() -> None:

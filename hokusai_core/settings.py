@@ -18,6 +18,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hokusai_core.errors import ConfigurationError
 
+Delivery = Literal["direct", "queued"]
+"""Whether a write goes to the primary while that is well, or always into the journal first."""
+Durability = Literal["machine", "process", "relaxed"]
+"""What a write into a local file survives once its call has returned."""
+
 
 class Settings(BaseSettings):
     """The settings of one manager or registry: from arguments, else the environment, else defaults.
@@ -50,10 +55,10 @@ class Settings(BaseSettings):
     """Folder of the embedded journal and of the spool."""
     destination: str = ""
     """Identity of the primary, where its address may change; not set, its address."""
-    delivery: Literal["direct", "queued"] = "direct"
+    delivery: Delivery = "direct"
     """``direct``: to the primary while it is well; ``queued``: always into the journal, so that no
     call waits for the primary, and on from there in the background."""
-    durability: Literal["machine", "process", "relaxed"] = "machine"
+    durability: Durability = "machine"
     """What a returned write into a local file survives: the loss of power, or the end of the process
     by ``kill -9``; ``relaxed``: in queued delivery, metrics of the last 50 ms may be lost with the
     process; in direct delivery, as ``process``."""
@@ -107,6 +112,8 @@ class Settings(BaseSettings):
     """How long a probe may take before another call is let in; 0 is twice the time of a write."""
     sync_threads: int = Field(default=4, ge=1, le=64)
     """Streams that `hokusai sync` has in flight at once."""
+    metrics_host: str = "127.0.0.1"
+    """Address that `hokusai sync --watch --metrics-port` serves its metrics on."""
     exit_timeout: float = Field(default=3.0, ge=0)
     """Longest time that the end of the process waits to deliver what is left."""
     max_attempts: int = Field(default=10, ge=1)

@@ -1,6 +1,7 @@
 """What this process knows of each stream: whether its writes go to the primary or to the journal."""
 
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,8 +19,8 @@ class StreamStates:
         self._locks: dict[str, threading.RLock] = {}
         self._queued: dict[str, bool] = {}
         self._ever_queued = False
-        self.buffer: GroupCommit | None = None
-        """What holds metrics in memory before they are appended, where something does."""
+        self.buffers: weakref.WeakSet[GroupCommit] = weakref.WeakSet()
+        """What holds metrics in memory before they are appended."""
 
     def flush(self) -> None:
         """Append the metrics that are held in memory.
@@ -27,8 +28,8 @@ class StreamStates:
         Raises:
             NotStoredError: Journal and spool failed.
         """
-        if self.buffer is not None:
-            self.buffer.flush()
+        for buffer in tuple(self.buffers):
+            buffer.flush()
 
     @contextmanager
     def holding(self, stream: str) -> Iterator[None]:
@@ -72,5 +73,3 @@ class StreamStates:
         """Make the locks anew: in a forked child, the parent's may be held for ever."""
         self._guard = threading.Lock()
         self._locks = {}
-        if self.buffer is not None:
-            self.buffer.reset_after_fork()
