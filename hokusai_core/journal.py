@@ -162,3 +162,13 @@ class Backlog(Value):
     streams: tuple[StreamBacklog, ...] = ()
     now: float = 0.0
     """The journal's clock when the figures were taken."""
+
+    def oldest_of(self, destination: str) -> float | None:
+        """Give when the oldest waiting operation of a destination was queued; None for none.
+
+        Where other destinations have a backlog, too, the streams that are listed decide.
+        """
+        ages = [stream.oldest_at for stream in self.streams if stream.destination == destination]
+        if tuple(self.by_destination) == (destination,) and self.oldest_at is not None:
+            ages.append(self.oldest_at)
+        return min(ages, default=None)

@@ -3,7 +3,7 @@
 import importlib
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -316,7 +316,7 @@ def _journal(runtime: Runtime) -> dict[str, object]:
         "spool_waiting": waiting("spool"),
         "dead": sum(each.backlog.dead for each in told) if seen.get("journal") else None,
         "dead_letters": tuple(letter for each in told for letter in each.dead_letters),
-        "oldest_seconds": max((stream.oldest_seconds for stream in streams), default=None),
+        "oldest_seconds": max(_ages(told, runtime.destination), default=None),
         "streams": streams,
         "others": _others(told, runtime.destination),
     }
@@ -348,6 +348,13 @@ def _look(journal: Journal, place: Place, destination: str) -> _Seen:
         for entry in dead
     )
     return _Seen(place, backlog, letters)
+
+
+def _ages(seen: Iterable[_Seen], destination: str) -> Iterator[float]:
+    for each in seen:
+        since = each.backlog.oldest_of(destination)
+        if since is not None:
+            yield round(max(0.0, each.backlog.now - since), 1)
 
 
 def _streams(seen: _Seen) -> Iterable[StreamStatus]:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,10 +15,13 @@ from rich.console import Console
 from hokusai_core.cli.options import AsJson, Backend, TrackingUri, open_runtime
 from hokusai_core.cli.output import console
 from hokusai_core.draining import Drain, DrainReport
-from hokusai_core.errors import JournalUnavailableError
+from hokusai_core.errors import ConfigurationError, JournalUnavailableError
 from hokusai_core.runtime import Runtime
 from hokusai_core.status import counted
 from hokusai_core.sync_progress import SyncProgress
+
+if TYPE_CHECKING:
+    from hokusai_core.metrics import SyncMetrics
 
 _POLL_SECONDS = 1.0
 
@@ -29,6 +32,15 @@ def sync(
         typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for what falls due later."),
     ] = 90.0,
     watch: Annotated[bool, typer.Option("--watch", help="Go on for ever, as a daemon.")] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="With --watch: serve metrics for Prometheus at HOKUSAI_METRICS_HOST.",
+        ),
+    ] = None,
     tracking_uri: TrackingUri = None,
     backend: Backend = None,
     as_json: AsJson = False,
@@ -38,10 +50,13 @@ def sync(
     Exit code 0: nothing is left; 1: something cannot be delivered now, or was refused for good; 2:
     wrong settings, or no journal. Any number of these may run at once, on any machines.
     """
+    if metrics_port is not None and not watch:
+        raise ConfigurationError("--metrics-port goes with --watch only.")
     out = console(stderr=True)
     with open_runtime(tracking_uri, backend) as runtime, _stopped_by_signals() as stop:
         if watch:
-            _watch(runtime, stop, out, as_json=as_json)
+            metrics = _serve_metrics(runtime, metrics_port, out)
+            _watch(runtime, stop, out, metrics, as_json=as_json)
             return
         with SyncProgress(out, runtime, quiet=as_json) as progress:
             report = runtime.drain().run(wait_seconds=wait, stop=stop, on_progress=progress)
@@ -52,7 +67,25 @@ def sync(
     raise typer.Exit(0 if report.complete and not report.dead else 1)
 
 
-def _watch(runtime: Runtime, stop: threading.Event, out: Console, *, as_json: bool) -> None:
+def _serve_metrics(runtime: Runtime, port: int | None, out: Console) -> "SyncMetrics | None":
+    if port is None:
+        return None
+    from hokusai_core.metrics import SyncMetrics
+
+    metrics = SyncMetrics(runtime)
+    host = runtime.settings.metrics_host
+    out.print(f"Metrics at http://{host}:{metrics.serve(host, port)}/metrics")
+    return metrics
+
+
+def _watch(
+    runtime: Runtime,
+    stop: threading.Event,
+    out: Console,
+    metrics: "SyncMetrics | None",
+    *,
+    as_json: bool,
+) -> None:
     """Deliver whatever comes, until a signal says to stop."""
     drain = runtime.drain()
     if not as_json:
@@ -60,6 +93,8 @@ def _watch(runtime: Runtime, stop: threading.Event, out: Console, *, as_json: bo
     trouble = ""
     while not stop.is_set():
         report, now = _round(drain, stop)
+        if metrics:
+            metrics.count(report)
         if now and now != trouble and not as_json:
             out.print(f"Waiting: {now}")
         trouble = now
