@@ -43,6 +43,19 @@ _REQUEST_TIMEOUT = 408
 _NOT_PERFORMED = range(300, 500)
 _PERMISSION_DENIED = "PERMISSION_DENIED"
 _MESSAGE_CHARACTERS = 500
+_ABOUT_THE_REQUEST = frozenset({400, 411, 413, 414, 415, 431})
+"""Statuses with which a proxy refuses one request (too large, above all), and perhaps no other."""
+_UNTRUSTED = (
+    "the server's certificate is not trusted. Set MLFLOW_TRACKING_SERVER_CERT_PATH to the file of the "
+    "authority that signed it."
+)
+_CERTIFICATE_TROUBLE = {
+    9: "the server's certificate is not valid yet. Check this machine's clock.",
+    10: "the server's certificate has expired. Renew it on the server; check this machine's clock.",
+    62: "the server's certificate is for another host name. Set MLFLOW_TRACKING_URI to that name.",
+    64: "the server's certificate is for another address. Set MLFLOW_TRACKING_URI to its name.",
+}
+"""OpenSSL's verification codes (``X509_V_ERR_*`` in ``x509_vfy.h``) that another setting mends."""
 _CREDENTIAL_HELP = (
     "Set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
     "HOKUSAI_API_KEY."
@@ -84,6 +97,7 @@ def from_answer(
         f"{what}: HTTP {status} ({kind}, {len(body)} bytes) is not an answer of MLflow's. Is there "
         "a proxy or another service at this address?",
         maybe_applied=status not in _NOT_PERFORMED,
+        about_this=status in _ABOUT_THE_REQUEST,
         retry_after=wait,
         fast=fast,
     )
@@ -104,11 +118,11 @@ def from_failure(
     """
     chain = tuple(_causes(cause))
     fast = seconds < FAST_SECONDS
-    if not sent and any(isinstance(link, ssl.SSLCertVerificationError) for link in chain):
-        message = (
-            f"{what}: the server's certificate is not trusted. Set "
-            "MLFLOW_TRACKING_SERVER_CERT_PATH to the file of the authority that signed it."
-        )
+    untrusted = next(
+        (link for link in chain if isinstance(link, ssl.SSLCertVerificationError)), None
+    )
+    if untrusted is not None and not sent:
+        message = f"{what}: {_CERTIFICATE_TROUBLE.get(untrusted.verify_code, _UNTRUSTED)}"
         return (
             CredentialsRejectedError(message, fast=fast) if proven else AuthenticationError(message)
         )

@@ -2,6 +2,8 @@
 
 import importlib.util
 import inspect
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
@@ -52,6 +54,10 @@ class OpenBackend:
         implementation: The object with the hook implementations.
         role: Which of the specifications are used: those of a primary, or that of a journal.
         destination: Identity of the primary; "" for a journal.
+
+    Attributes:
+        on_write: Called after each write with the operation, the seconds that it took, and its
+            error; None (the default) measures nothing. It must not raise.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class OpenBackend:
         self.name = plugin.name
         self.implementation = implementation
         self.destination = destination
+        self.on_write: Callable[[Operation, float, BaseException | None], None] | None = None
         hooks = _bind(plugin, implementation, _SPECIFICATIONS_OF[role])
         self._hooks = hooks
         self.tracking = cast("TrackingBackend", hooks)
@@ -85,6 +92,20 @@ class OpenBackend:
         self, operation: Operation, deadline: Deadline, open_content: OpenContent | None = None
     ) -> Receipt:
         """Carry out an operation with the hook of its kind."""
+        if self.on_write is None:
+            return self._write(operation, deadline, open_content)
+        began = time.perf_counter()
+        try:
+            receipt = self._write(operation, deadline, open_content)
+        except BaseException as failure:
+            self.on_write(operation, time.perf_counter() - began, failure)
+            raise
+        self.on_write(operation, time.perf_counter() - began, None)
+        return receipt
+
+    def _write(
+        self, operation: Operation, deadline: Deadline, open_content: OpenContent | None
+    ) -> Receipt:
         hook = getattr(self._hooks, operation.hook)
         if isinstance(operation, LogArtifact):
             receipt = hook(operation, open_content, deadline)

@@ -154,6 +154,8 @@ class TransientError(BackendError):
             bytes were sent, and no answer that denies it came back).
         retry_after: Seconds that the server asks to wait, from ``Retry-After``; None if it did not.
         fast: Whether the failure came at once, so that another attempt fits into the budget.
+        about_this: Whether the operation itself may be the reason though it was not applied (a proxy
+            finds it too large): where others succeed meanwhile, it becomes a dead letter.
 
     """
 
@@ -164,9 +166,11 @@ class TransientError(BackendError):
         maybe_applied: bool = False,
         retry_after: float | None = None,
         fast: bool = False,
+        about_this: bool = False,
     ) -> None:
         super().__init__(message)
         self.maybe_applied = maybe_applied
+        self.about_this = about_this
         self.retry_after = retry_after
         self.fast = fast
 

@@ -85,6 +85,16 @@ class Case:
     successor: Callable[[Scene], AnyOperation] | None = None
     superseded: object = None
 
+    @property
+    def one_request(self) -> bool:
+        """Whether the write is a single request, with no look-up before it."""
+        return self.name not in (
+            "create_experiment",
+            "log_artifact",
+            "finalize_logged_model",
+            "finalize_logged_model as an output",
+        )
+
 
 def tags_of_version(value: str) -> Callable[[Scene], AnyOperation]:
     return lambda scene: SetModelVersionTags(name=scene.model, version="1", tags={"t": value})
