@@ -36,6 +36,7 @@ class OutageReporter:
         self._lock = threading.Lock()
         self._began_at: float | None = None
         self._queued = 0
+        self._refused = 0
 
     @property
     def under_way(self) -> bool:
@@ -63,20 +64,39 @@ class OutageReporter:
         logger.warning("%s. Nothing is lost: records are kept in %s. %s", what, kept, how)
         self._on_begin(str(cause) if cause else "", place)
 
-    def over(self) -> None:
-        """Announce that the primary takes writes again and nothing waits, if an outage was told."""
+    def refused(self) -> None:
+        """Count a queued operation that became a dead letter."""
+        with self._lock:
+            self._refused += 1
+
+    def over(self, *, drained: bool = True) -> None:
+        """Announce that the primary takes writes again, if an outage was told.
+
+        Args:
+            drained: Whether nothing waits any more; else somebody else has to deliver it.
+        """
         with self._lock:
             if self._began_at is None:
                 return
             seconds = time.time() - self._began_at
-            queued, self._began_at, self._queued = self._queued, None, 0
+            queued, refused = self._queued, self._refused
+            self._began_at, self._queued, self._refused = None, 0, 0
+        if not drained:
+            outcome = "they wait until `hokusai sync` delivers them"
+        elif refused:
+            outcome = f"delivered, apart from {refused} refused for good (`hokusai queue list`)"
+        else:
+            outcome = "all delivered"
         logger.info(
-            "%s is back after %.0f s. %d operations were queued meanwhile and have been delivered.",
+            "%s takes writes again after %.0f s. Operations kept meanwhile in %s: %d, %s.",
             self._primary,
             seconds,
+            self._where(),
             queued,
+            outcome,
         )
-        self._on_end(seconds, queued)
+        if drained:
+            self._on_end(seconds, queued)
 
     def reset_after_fork(self) -> None:
         """Make the lock anew: in a forked child, the parent's may be held for ever."""

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,9 +14,10 @@ import typer
 from rich.console import Console
 
 from hokusai_core.cli.options import AsJson, Backend, TrackingUri, open_runtime
-from hokusai_core.cli.output import console
+from hokusai_core.cli.output import console, duration
 from hokusai_core.draining import Drain, DrainReport
 from hokusai_core.errors import ConfigurationError, JournalUnavailableError
+from hokusai_core.journal import Backlog
 from hokusai_core.runtime import Runtime
 from hokusai_core.status import counted
 from hokusai_core.sync_progress import SyncProgress
@@ -90,30 +92,42 @@ def _watch(
     drain = runtime.drain()
     if not as_json:
         out.print(f"Watching the backlog of {runtime.destination}; SIGTERM or Ctrl-C ends it.")
-    trouble = ""
+    trouble_since: float | None = None
     while not stop.is_set():
-        report, now = _round(drain, stop)
+        report, trouble = _round(drain, stop)
         if metrics:
             metrics.count(report)
-        if now and now != trouble and not as_json:
-            out.print(f"Waiting: {now}")
-        trouble = now
+        if trouble and trouble_since is None:
+            trouble_since = time.monotonic()
+            if not as_json:
+                out.print(f"Waiting since now: {trouble}")
         if report.delivered or report.dead:
             if as_json:
                 typer.echo(json.dumps(_figures(report, runtime.destination)))
             else:
                 out.print(_summary(report))
+        if not trouble and trouble_since is not None:
+            if not as_json:
+                waited = duration(time.monotonic() - trouble_since)
+                out.print(f"Going on after {waited}.")
+            trouble_since = None
         stop.wait(_POLL_SECONDS)
 
 
 def _round(drain: Drain, stop: threading.Event) -> tuple[DrainReport, str]:
     """Deliver what is due now; give the report, and what is in the way."""
+    trouble = ""
+
+    def look(_report: DrainReport, backlog: Backlog) -> None:
+        nonlocal trouble
+        failed = (stream for stream in backlog.streams if stream.error)
+        trouble = next((f"{stream.stream}: {stream.error}" for stream in failed), "")
+
     try:
-        report = drain.run(wait_seconds=0.0, stop=stop)
+        report = drain.run(wait_seconds=0.0, stop=stop, on_progress=look)
     except JournalUnavailableError as failure:
         return DrainReport(), str(failure)
-    stream, reason = next(iter(report.reasons.items()), ("", ""))
-    return report, f"{stream}: {reason}" if stream else ""
+    return report, trouble
 
 
 @contextmanager
