@@ -24,8 +24,6 @@ from hokusai_core.testing.contracts.journal_steps import some_batch
 from hokusai_core.testing.contracts.journal_writes import JournalWrites
 from hokusai_core.testing.contracts.samples import NASTY_TEXTS, file_of, new_run, unique
 
-_PATIENCE = 30.0
-
 
 class JournalContract(JournalClaims, JournalDecisions, JournalWrites):
     """Tests of the specification :class:`~hokusai_core.hookspecs.Journal`."""
@@ -79,6 +77,7 @@ class JournalContract(JournalClaims, JournalDecisions, JournalWrites):
         assert (one.stream, one.kind, one.state) == (other.stream, "log_batch", "waiting")
         first = self.read(backend, destination, streams=(run.stream,), limit=2)
         rest = self.read(backend, destination, streams=(run.stream,), after=first[-1].sequence)
+        assert len(first) == 2
         assert first + rest == by_stream
         assert self.read(backend, destination, states=("delivered",)) == ()
 
@@ -171,7 +170,7 @@ class JournalContract(JournalClaims, JournalDecisions, JournalWrites):
     def test_workers_never_share_a_stream(self, backend: OpenBackend, destination: str) -> None:
         """Claims made at the same time are of different streams, appends are all kept."""
         workers = 4
-        barrier = threading.Barrier(workers, timeout=_PATIENCE)
+        barrier = threading.Barrier(workers, timeout=self.patience)
 
         def work(number: int) -> list[Claim]:
             barrier.wait()
@@ -183,6 +182,7 @@ class JournalContract(JournalClaims, JournalDecisions, JournalWrites):
             claims: list[Claim] = []
             while claimed := self.claims(backend, destination, worker=str(number)):
                 claims += claimed
+                assert len(claims) <= 2 * workers, "a stream was handed out twice"
             return claims
 
         with ThreadPoolExecutor(workers) as executor:

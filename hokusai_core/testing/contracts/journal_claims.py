@@ -75,8 +75,8 @@ class JournalClaims(JournalSteps):
         here, there = some_batch("r"), some_batch("r")
         self.append(backend, destination, here)
         self.append(backend, elsewhere, there)
-        assert ids_of(self.claim(backend, destination)) == [here.op_id]
         assert ids_of(self.claim(backend, elsewhere)) == [there.op_id]
+        assert ids_of(self.claim(backend, destination)) == [here.op_id]
 
     @clause("journal.fence")
     def test_a_late_worker_changes_nothing(self, backend: OpenBackend, destination: str) -> None:

@@ -25,11 +25,13 @@ from hokusai_core.testing.contracts.samples import unique
 
 SHORT_LEASE = 0.05
 """Seconds of a lease that a test lets run out."""
-_PATIENCE = 30.0
 
 
 class JournalSteps:
     """Shortened calls to the hooks of a journal."""
+
+    patience: float = 30.0
+    """Seconds that a test waits for what has to come."""
 
     def append(self, backend: OpenBackend, destination: str, *operations: AnyOperation) -> int:
         """Append operations in one transaction."""
@@ -109,7 +111,7 @@ class JournalSteps:
 
     def poll(self, condition: Callable[[], object]) -> None:
         """Wait until a condition is met."""
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + self.patience
         while not condition():
             assert time.monotonic() < end, "the journal did not get there in time"
             time.sleep(0.01)

@@ -6,6 +6,7 @@ from hokusai_core import limits
 from hokusai_core.backends import OpenBackend
 from hokusai_core.identifiers import OP_ID_TAG
 from hokusai_core.operations import CreateModelVersion, CreateRegisteredModel, SetModelVersionTags
+from hokusai_core.queries import VersionQuery
 from hokusai_core.testing.contracts.clauses import clause
 from hokusai_core.testing.contracts.interruptions import (
     CutWrites,
@@ -89,3 +90,5 @@ class RegistryWrites(Interruptions):
             if not found:
                 after.write(operation, deadline())
             (version,) = after.registry.registry_find_versions(operation, deadline())
+            page = after.registry.registry_search_versions(VersionQuery(name=name), deadline())
+            assert all(OP_ID_TAG in each.tags for each in page.items), point

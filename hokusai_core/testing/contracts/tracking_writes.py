@@ -11,6 +11,7 @@ from hokusai_core.backends import OpenBackend
 from hokusai_core.errors import BackendError, NotFoundError
 from hokusai_core.identifiers import OP_ID_TAG
 from hokusai_core.operations import ArtifactOwner, LogBatch, MetricPoint, UpdateRun
+from hokusai_core.queries import RunQuery
 from hokusai_core.testing.contracts.clauses import clause
 from hokusai_core.testing.contracts.interruptions import (
     CutWrites,
@@ -133,6 +134,10 @@ class TrackingWrites(Interruptions):
             if not found:
                 after.write(operation, deadline())
             (run,) = after.tracking.tracking_find_runs(operation, deadline())
+            query = RunQuery(experiment_ids=(experiment_id,))
+            page = after.tracking.tracking_search_runs(query, deadline())
+            names = [each.info.run_name for each in page.items]
+            assert names.count(operation.run_name) == 1, point
 
     @clause("tracking.cut-batch")
     def test_a_batch_that_is_cut_off_can_be_repeated(
