@@ -52,6 +52,7 @@ class Database:
             for writes in (False, True)
             for synced in (False, True)
         }
+        self._path = self.url.database or ""
         self._guard = threading.Lock()
         self._ready = False
         self._file: tuple[int, int] | None = None
@@ -225,7 +226,7 @@ class Database:
         if not self.is_sqlite:
             return None
         try:
-            status = os.stat(self.place)  # noqa: PTH116 - called with each append
+            status = os.stat(self._path)  # noqa: PTH116 - called with each append
         except OSError:
             return None
         return status.st_dev, status.st_ino

@@ -44,7 +44,7 @@ class ForkGate:
         For what is called so often that a context manager would be felt.
         """
         own = threading.get_ident()
-        with self._condition:
+        with self._lock:
             threads = self._threads
             threads[own] = threads.get(own, 0) + 1
         return threads
@@ -52,16 +52,18 @@ class ForkGate:
     def leave(self, threads: dict[int, int]) -> None:
         """End what :meth:`enter` began."""
         own = threading.get_ident()
-        with self._condition:
+        with self._lock:
             threads[own] -= 1
             if not threads[own]:
                 del threads[own]
-                self._condition.notify_all()
+                if self._awaited:
+                    self._condition.notify_all()
 
     def before_fork(self) -> None:
         """Wait for the other threads, close the connections, and keep everybody out."""
         own = threading.get_ident()
         self._condition.acquire()
+        self._awaited = True
         self._condition.wait_for(lambda: not self._threads.keys() - {own}, self._timeout)
         self._forking = True
         self._close()
@@ -70,7 +72,7 @@ class ForkGate:
         """Let everybody in again."""
         # A gate that was made while another thread forked was never shut.
         if self._forking:
-            self._forking = False
+            self._forking = self._awaited = False
             self._condition.release()
 
     def after_fork_in_child(self) -> None:
@@ -78,8 +80,9 @@ class ForkGate:
         self._open()
 
     def _open(self) -> None:
-        self._condition = threading.Condition()
-        self._forking = False
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
+        self._forking = self._awaited = False
         self._threads: dict[int, int] = {}
 
 

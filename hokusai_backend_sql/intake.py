@@ -9,6 +9,7 @@ its order, in one transaction: an entry is in exactly one of the two tables.
 
 import json
 import time
+from functools import lru_cache
 
 from sqlalchemy import Connection, text
 
@@ -85,10 +86,15 @@ def row(entry: Entry) -> tuple[object, ...]:
         entry.destination,
         dump_operation(operation),
         operation.late_effects_matter,
-        json.dumps(sorted(requires)) if requires else "",
+        _as_json(requires) if requires else "",
         entry.error,
         time.time(),
     )
+
+
+@lru_cache(maxsize=1024)
+def _as_json(keys: frozenset[str]) -> str:
+    return json.dumps(sorted(keys))
 
 
 def move_some(connection: Connection) -> int:

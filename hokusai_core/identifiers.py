@@ -6,10 +6,11 @@ the ``op_id`` as a tag on the primary; so whoever meets a provisional id can fin
 with one search, and no second tag is needed.
 """
 
+import os
 import re
-import uuid
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 
 OP_ID_TAG = "hokusai.op_id"
 """Tag on runs, logged models and model versions: the ``op_id`` of the operation that made them."""
@@ -18,6 +19,8 @@ _PREFIX = "hokusai"
 _PROVISIONAL = re.compile(r"hokusai-(experiment|run|version|model)-([0-9a-f]{32})")
 
 _WORD = re.compile(r"[\w\-]+")
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+"""The two bits of a UUID that say which kind it is."""
 
 
 class IdKind(StrEnum):
@@ -30,8 +33,9 @@ class IdKind(StrEnum):
 
 
 def new_op_id() -> str:
-    """Make an operation id: 32 hexadecimal digits of a random UUID."""
-    return uuid.uuid4().hex
+    """Make an operation id: 32 hexadecimal digits of a random UUID (version 4)."""
+    digits = os.urandom(16).hex()
+    return f"{digits[:12]}4{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:]}"
 
 
 def provisional_id(kind: IdKind, op_id: str) -> str:
@@ -44,6 +48,7 @@ def is_provisional(identifier: str) -> bool:
     return _PROVISIONAL.fullmatch(identifier) is not None
 
 
+@lru_cache(maxsize=1024)
 def creation_of(identifier: str) -> tuple[IdKind, str] | None:
     """Take a provisional id apart: its kind and the ``op_id`` of its creation; None for others."""
     match = _PROVISIONAL.fullmatch(identifier)
@@ -55,6 +60,11 @@ def provisional_ids_in(text: str) -> tuple[str, ...]:
 
     One is found where :func:`rename_ids` would exchange it, never inside a longer id.
     """
+    return _ids_in(text) if _PREFIX in text else ()
+
+
+@lru_cache(maxsize=1024)
+def _ids_in(text: str) -> tuple[str, ...]:
     words = (match[0] for match in _WORD.finditer(text))
     return tuple(dict.fromkeys(word for word in words if is_provisional(word)))
 

@@ -14,6 +14,7 @@ How operations are ordered:
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -32,7 +33,12 @@ RUN_NAME_TAG = "mlflow.runName"
 REFERENCE_TAGS = (PARENT_RUN_TAG, "mlflow_run_id")
 """Tags whose value is an id: of a parent run, and of the run that a version came from."""
 
-Specification = Literal["tracking", "registry"]
+Specification = Literal["tracking", "registry", "events"]
+
+
+@lru_cache(maxsize=1024)
+def _id_keys(identifiers: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(f"id/{identifier}" for identifier in identifiers)
 
 
 class Operation(Value):
@@ -94,7 +100,7 @@ class Operation(Value):
     @property
     def requires(self) -> frozenset[str]:
         """Keys that hold the operation back while they are waiting or dead."""
-        return frozenset(f"id/{identifier}" for identifier in self.references)
+        return _id_keys(self.references)
 
     @property
     def after(self) -> frozenset[str]:
@@ -113,8 +119,9 @@ class Operation(Value):
             value = getattr(self, name)
             if value is not None:
                 found.extend(provisional_ids_in(value))
-        for name in REFERENCE_TAGS:
-            found.extend(provisional_ids_in(self.reference_tags.get(name, "")))
+        if tags := self.reference_tags:
+            for name in REFERENCE_TAGS:
+                found.extend(provisional_ids_in(tags.get(name, "")))
         return tuple(dict.fromkeys(found))
 
     @property

@@ -77,8 +77,8 @@ class LogBatch(RunOperation):
 
     kind: Literal["log_batch"] = "log_batch"
     metrics: tuple[MetricPoint, ...] = ()
-    params: dict[str, str] = {}
-    tags: dict[str, str] = {}
+    params: dict[str, str] = Field(default_factory=dict)
+    tags: dict[str, str] = Field(default_factory=dict)
 
     @property
     def only_metrics(self) -> bool:
@@ -89,6 +89,11 @@ class LogBatch(RunOperation):
     def late_effects_matter(self) -> bool:
         """A late tag would undo a later one; points and params repeat harmlessly."""
         return bool(self.tags)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The run, and the runs that tags name."""
+        return super().references if self.tags else provisional_ids_in(self.run_id)
 
     @property
     def reference_tags(self) -> dict[str, str]:
