@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+from collections.abc import Callable
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from hokusai_core.hookspecs import (
 from hokusai_core.markers import API_VERSION, ENTRY_POINT_GROUP, PROJECT
 from hokusai_core.operations import LogArtifact, Operation
 from hokusai_core.plugins import BackendConfig, BackendPlugin, Role
+
+Carrier = Callable[[Any, Deadline], Receipt]
+"""Carries out an operation within a deadline."""
 
 _SPECIFICATIONS_OF: dict[Role, tuple[str, ...]] = {
     "primary": ("tracking", "registry"),
@@ -73,6 +77,7 @@ class OpenBackend:
         self.destination = destination
         self.on_write: Callable[[Operation, float, BaseException | None], None] | None = None
         hooks = _bind(plugin, implementation, _SPECIFICATIONS_OF[role])
+        self._carriers: dict[str, Carrier] = {}
         self._hooks = hooks
         self.tracking = cast("TrackingBackend", hooks)
         self.registry = cast("RegistryBackend", hooks)
@@ -88,10 +93,16 @@ class OpenBackend:
         if callable(close):
             close()
 
+    def carry(self, kind: str, carrier: Carrier) -> None:
+        """Let a kind of operation that is not for the backend be carried out by ``carrier``."""
+        self._carriers[kind] = carrier
+
     def write(
         self, operation: Operation, deadline: Deadline, open_content: OpenContent | None = None
     ) -> Receipt:
-        """Carry out an operation with the hook of its kind."""
+        """Carry out an operation with the hook of its kind, or with what :meth:`carry` was given."""
+        if carrier := self._carriers.get(operation.kind):
+            return carrier(operation, deadline)
         if self.on_write is None:
             return self._write(operation, deadline, open_content)
         began = time.perf_counter()

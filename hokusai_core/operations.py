@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
+from hokusai_core.event_operations import AnnounceRegistration
 from hokusai_core.operation_base import (
     PARENT_RUN_TAG,
     REFERENCE_TAGS,
@@ -52,6 +53,7 @@ __all__ = [
     "RUN_NAME_TAG",
     "TERMINAL_STATUSES",
     "AliasOperation",
+    "AnnounceRegistration",
     "AnyOperation",
     "ArtifactOwner",
     "CreateExperiment",
@@ -95,7 +97,8 @@ AnyOperation = Annotated[
     | DeleteModelVersion
     | SetRegisteredModelTags
     | SetAlias
-    | DeleteAlias,
+    | DeleteAlias
+    | AnnounceRegistration,
     Field(discriminator="kind"),
 ]
 
@@ -117,7 +120,7 @@ OPERATION_KINDS: tuple[type[Operation], ...] = (
     SetAlias,
     DeleteAlias,
 )
-"""Every kind of operation, in the order of the hook specifications."""
+"""Every kind of operation that a backend carries out, in the order of the hook specifications."""
 
 
 def dump_operation(operation: Operation) -> str:

@@ -24,6 +24,7 @@ from hokusai_core.ids import IdTranslator
 from hokusai_core.journal import Entry
 from hokusai_core.lazy import Lazy
 from hokusai_core.operations import (
+    AnnounceRegistration,
     AnyOperation,
     CreateRegisteredModel,
     LogArtifact,
@@ -43,9 +44,13 @@ class Circuits:
 
     primary: CircuitBreaker
     artifacts: CircuitBreaker
+    events: CircuitBreaker | None = None
+    """Of the endpoint for registration events; not given, that of the primary."""
 
     def of(self, operation: AnyOperation) -> CircuitBreaker:
         """Give the circuit that an operation depends on."""
+        if isinstance(operation, AnnounceRegistration):
+            return self.events or self.primary
         return self.artifacts if isinstance(operation, LogArtifact) else self.primary
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from hokusai_core.addresses import without_credentials
-from hokusai_core.backends import check_drivers, find_backend, open_backend
+from hokusai_core.backends import OpenBackend, check_drivers, find_backend, open_backend
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.clock import Clock, SystemClock
 from hokusai_core.draining import LINGER_SECONDS, BackgroundDrainer, Drain
@@ -42,6 +42,7 @@ from hokusai_core.process_hooks import (
     register_process_hooks,
 )
 from hokusai_core.reading import KEPT, Sources
+from hokusai_core.registration_events import KIND, RegistrationEvents
 from hokusai_core.registry_reads import RegistryReader
 from hokusai_core.resolution import BackendSelection, settings_with
 from hokusai_core.retention import Pruner
@@ -87,12 +88,14 @@ class Runtime:
         self.clock = clock
         self._plugin = plugin
         self._journal_plugin = journal_plugin(selection, plugin)
-        self.primary = Lazy(lambda: open_backend(plugin, self._config("primary")))
+        self.primary = Lazy(self._open_primary)
         self.observers = ObserverSet(settings.observer_timeout)
         self.events = EventReporter(self.observers, destination)
+        events_circuit = self._breaker("events", settings.write_timeout)
         self.circuits = Circuits(
             primary=self._breaker("primary", settings.write_timeout),
             artifacts=self._breaker("artifacts", settings.artifact_idle_timeout),
+            events=events_circuit,
         )
         self.streams = _streams_of(selection, destination)
         self.fallback = self._fallback()
@@ -141,6 +144,15 @@ class Runtime:
         )
         self.runs = RunReader(self.sources, self.snapshots)
         self.registry = RegistryReader(self.sources)
+        self.registration_events = RegistrationEvents(
+            settings,
+            destination,
+            self.fallback,
+            self.ids,
+            events_circuit,
+            clock,
+            on_kept=self._queued,
+        )
         self._worker: SyncWorker | None = None
         self._closed = False
         self._pruner = Pruner(self._journals, settings.retention_seconds, clock)
@@ -293,6 +305,7 @@ class Runtime:
         self.primary.forget()
         self.circuits.primary.reset_after_fork()
         self.circuits.artifacts.reset_after_fork()
+        self.registration_events.reset_after_fork()
         if self.fallback:
             self.fallback.reset_after_fork()
         self.streams.reset_after_fork()
@@ -309,6 +322,11 @@ class Runtime:
 
     def _config(self, role: Role) -> BackendConfig:
         return backend_config(self.selection, role)
+
+    def _open_primary(self) -> OpenBackend:
+        backend = open_backend(self._plugin, self._config("primary"))
+        backend.carry(KIND, self.registration_events.send)
+        return backend
 
     def _breaker(self, name: CircuitName, probe_seconds: float) -> CircuitBreaker:
         settings = self.settings

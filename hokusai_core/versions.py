@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from hokusai_core.entities import ModelVersion
+from hokusai_core.identifiers import OP_ID_TAG
 from hokusai_core.operations import CreateModelVersion, CreateRegisteredModel
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def register_version(
         run_id=run_id,
         model_id=model_id,
         description=description or "",
-        tags=dict(creation.tags),
+        tags=creation.tags | {OP_ID_TAG: creation.op_id},
         creation_timestamp=creation.created_at,
         source="primary" if result.state == "delivered" else "fallback",
         sync_state=result.state,
