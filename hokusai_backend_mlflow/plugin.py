@@ -21,11 +21,17 @@ def destination(config: BackendConfig) -> str:
     return describe(config, resolve(config))
 
 
+def mlflow_address(config: BackendConfig) -> str:
+    """Give the tracking server's or database's address, with MLflow's defaults filled in."""
+    return resolve(config).tracking_uri
+
+
 plugin = BackendPlugin(
     name="mlflow",
     capabilities=frozenset({"tracking", "registry", "artifacts", "logged_models"}),
     open=open_backend,
     destination=destination,
+    mlflow_address=mlflow_address,
     requires=("mlflow",),
     extra="mlflow",
 )

@@ -2,30 +2,38 @@
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, cast, overload
+from typing import Any, ClassVar, cast
 
-from hokusai_core import limits, validation
-from hokusai_core.entities import FileInfo, Metric, Run, RunInfo
+from hokusai_core import improvement, limits, validation
+from hokusai_core.comparison.metric_table import (
+    CLASSIFICATION_METRICS,
+    ComparisonMetric,
+    validate_config,
+)
+from hokusai_core.comparison.recommendation import generate_recommendation
+from hokusai_core.comparison.rendering import text_report
+from hokusai_core.comparison.result import ModelComparison
+from hokusai_core.entities import RunInfo
 from hokusai_core.errors import (
     ConfigurationError,
     InvalidInputError,
     NotFoundError,
     TransientError,
 )
-from hokusai_core.identifiers import OP_ID_TAG, is_provisional
+from hokusai_core.experiment_reads import ExperimentReads
+from hokusai_core.identifiers import OP_ID_TAG
 from hokusai_core.long_values import fit
 from hokusai_core.operations import (
     PARENT_RUN_TAG,
     RUN_NAME_TAG,
-    ArtifactOwner,
-    CreateExperiment,
     CreateRun,
     UpdateRun,
     now_milliseconds,
 )
-from hokusai_core.queries import RunQuery, ViewType
+from hokusai_core.own_experiment import OwnExperiment
 from hokusai_core.resolution import (
     DEFAULT_EXPERIMENT,
     ExperimentConfig,
@@ -34,7 +42,6 @@ from hokusai_core.resolution import (
     sort_arguments,
 )
 from hokusai_core.run_context import context_tags
-from hokusai_core.run_frame import runs_as_frame
 from hokusai_core.run_handle import RunHandle
 from hokusai_core.runtime import Runtime
 from hokusai_core.settings import Delivery, Durability, Settings
@@ -44,7 +51,7 @@ logger = logging.getLogger("hokusai")
 _DESCRIPTION_TAG = "mlflow.note.content"
 
 
-class ExperimentManager:
+class ExperimentManager(ExperimentReads):
     """Starts, reads and searches the runs of one experiment.
 
     Safe to use from several threads. Making one does no I/O: it cannot block or fail because a
@@ -69,8 +76,8 @@ class ExperimentManager:
         ConfigurationError: An argument or setting is wrong, or a backend cannot be used.
     """
 
-    VALID_METRICS = ("accuracy", "auroc", "f1_score", "precision", "recall")
-    """Metrics of a comparison."""
+    VALID_METRICS: ClassVar[list[str]] = list(CLASSIFICATION_METRICS)
+    """Metrics of a comparison of classifiers, where none are named."""
 
     def __init__(
         self,
@@ -94,35 +101,30 @@ class ExperimentManager:
                 raise ConfigurationError(
                     "backend= and settings= come from the registry; give them to it instead."
                 )
-            self.runtime = own.with_modes(delivery, durability)
+            runtime = own.with_modes(delivery, durability)
         else:
             selection = select_backends(
                 settings=settings_with(settings, delivery=delivery, durability=durability),
                 tracking_uri=given.tracking_uri,
                 backend=backend,
             )
-            self.runtime = Runtime.shared(selection)
+            runtime = Runtime.shared(selection)
+        super().__init__(runtime, OwnExperiment(runtime, name))
         self.runtime.observers.add(observers)
         self.config = ExperimentConfig(
             experiment_name=name,
             **{field: getattr(self.runtime.selection, field) for field in _SELECTION_FIELDS},
         )
-        self._lock = threading.RLock()
-        self._experiment_id: str | None = None
         self._active = threading.local()
+        self._fluent_warnings: set[str] = set()
         self.runtime.forked.add(self)
 
     def reset_after_fork(self) -> None:
-        """Make the lock anew: in a forked child, the parent's may be held for ever."""
-        self._lock = threading.RLock()
+        """Make locks anew: in a forked child, the parent's may be held for ever."""
+        self._own.reset_after_fork()
 
     def __repr__(self) -> str:
         return f"<ExperimentManager {self.experiment_name!r} on {self.runtime.destination}>"
-
-    @property
-    def experiment_name(self) -> str:
-        """Name of the experiment."""
-        return self.config.experiment_name
 
     @property
     def tracking_uri(self) -> str:
@@ -168,7 +170,7 @@ class ExperimentManager:
         if run_id is not None:
             handle = self._resume(validation.run_id(run_id), checked)
         else:
-            handle = self._create(run_name or "", checked)
+            handle = self._create(self._own, run_name or "", checked)
         self._stack().append(handle)
         return handle
 
@@ -179,96 +181,180 @@ class ExperimentManager:
             stack.pop()
         return stack[-1] if stack else None
 
-    def get_run(self, run_id: str) -> Run:
-        """Get a run: what the primary has, with what waits laid over it.
+    @contextmanager
+    def start_experiment(self, experiment_name: str | None = None) -> Iterator[RunHandle]:
+        """Run a block inside a new run of another experiment, as existing code does.
 
-        Raises:
-            NotFoundError: Nobody knows the run.
-            TransientError: The primary is away, and nothing is known of the run without it.
-        """
-        return self.runtime.runs.get_run(validation.run_id(run_id))
-
-    def get_metric_history(self, run_id: str, key: str) -> tuple[Metric, ...]:
-        """Get every point of one metric in the order of time, with points that still wait."""
-        return self.runtime.runs.metric_history(
-            validation.run_id(run_id), validation.key(key, "metric")
-        )
-
-    def list_artifacts(self, run_id: str, path: str = "") -> tuple[FileInfo, ...]:
-        """List one folder of a run's artifacts ("" is the root), with files that still wait."""
-        owner = ArtifactOwner(kind="run", id=validation.run_id(run_id))
-        folder = validation.artifact_path(path) if path else ""
-        return self.runtime.runs.list_artifacts(owner, run_id, folder)
-
-    def download_artifacts(self, run_id: str, path: str = "", dst: str | Path = ".") -> Path:
-        """Download a file or folder of a run's artifacts, with files that still wait."""
-        owner = ArtifactOwner(kind="run", id=validation.run_id(run_id))
-        target = validation.artifact_path(path) if path else ""
-        folder = Path(dst)
-        folder.mkdir(parents=True, exist_ok=True)
-        return self.runtime.runs.download_artifacts(owner, run_id, target, folder)
-
-    @overload
-    def search_runs(
-        self,
-        filter_string: str = "",
-        *,
-        order_by: Sequence[str] = (),
-        max_results: int = 1000,
-        run_view_type: ViewType = "ACTIVE_ONLY",
-        output_format: Literal["list"] = "list",
-    ) -> list[Run]: ...
-
-    @overload
-    def search_runs(
-        self,
-        filter_string: str = "",
-        *,
-        order_by: Sequence[str] = (),
-        max_results: int = 1000,
-        run_view_type: ViewType = "ACTIVE_ONLY",
-        output_format: Literal["pandas"],
-    ) -> Any: ...
-
-    def search_runs(
-        self,
-        filter_string: str = "",
-        *,
-        order_by: Sequence[str] = (),
-        max_results: int = 1000,
-        run_view_type: ViewType = "ACTIVE_ONLY",
-        output_format: Literal["list", "pandas"] = "list",
-    ) -> list[Run] | Any:
-        """Search the experiment's runs, with runs that still wait; newest first.
+        The manager, other managers and other threads keep their experiments. Within the block,
+        :meth:`active_run` is this run, and the run of another call becomes its child. MLflow's fluent
+        calls reach the run where MLflow's own tracking address is this manager's, and a WARNING says
+        so where it is not.
 
         Args:
-            filter_string: In MLflow's filter language, such as ``metrics.loss < 0.1``. While
-                something waits or the primary is away, only the documented subset works.
-            order_by: Such as ``["metrics.loss ASC"]``.
-            max_results: At most 50,000.
-            run_view_type: ACTIVE_ONLY, DELETED_ONLY or ALL.
-            output_format: ``list`` of runs, or ``pandas``: a DataFrame with columns as MLflow's
-                (``run_id``, ``metrics.loss``, ``params.lr``, ``tags.stage``).
+            experiment_name: Of the run; it is created if need be. None is the manager's own.
+
+        Yields:
+            The run, which ends with the block: as FAILED where an exception leaves it.
 
         Raises:
-            UnsupportedFilterError: See ``filter_string``.
-            TransientError: The primary is away, and there is no fallback.
+            InvalidInputError: The name is wrong.
         """
-        if output_format not in ("list", "pandas"):
-            raise InvalidInputError(f"output_format must be list or pandas, not {output_format!r}.")
-        most = validation.count(max_results, "max_results", limits.SEARCH_RESULTS)
-        query = RunQuery(
-            experiment_ids=self._known_experiment_ids(),
-            filter_string=validation.text(filter_string, "filter_string"),
-            order_by=tuple(order_by),
-            view_type=run_view_type,
-            max_results=most,
-        )
-        found = list(self.runtime.runs.search_runs(query, self.experiment_name))
-        return found if output_format == "list" else runs_as_frame(found)
+        experiment = self._own
+        if experiment_name is not None and experiment_name != self.experiment_name:
+            name = validation.experiment_name(experiment_name)
+            experiment = OwnExperiment(self.runtime, name)
+        parent = self._parent(nested=True, parent_run_id=None)
+        handle = self._create(experiment, "", self._first_tags(None, None, parent, None))
+        self._stack().append(handle)
+        with handle, handle.joined_by_mlflow(self._warn_of_mlflow):
+            yield handle
 
-    def _create(self, run_name: str, tags: dict[str, str]) -> RunHandle:
-        experiment_id = self._experiment()
+    def create_improvement_experiment(
+        self, baseline_model_id: str, contributed_data: Mapping[str, Any]
+    ) -> str:
+        """Write down that a contribution is to improve a model, as a run of this experiment.
+
+        The run ends at once; resume it with :meth:`start_run` to log more. Inside another run's
+        block it becomes a child of that run.
+
+        Args:
+            baseline_model_id: The model to be improved.
+            contributed_data: ``features`` (rows), optional ``labels`` (as many), and optional
+                ``metadata`` with ``dataset_hash`` and ``contributor_id``, "unknown" where missing.
+
+        Returns:
+            The run's id, provisional while the server is away.
+
+        Raises:
+            InvalidInputError: A value is wrong. Nothing was written.
+        """
+        return improvement.create_improvement_experiment(self, baseline_model_id, contributed_data)
+
+    def compare_models(
+        self,
+        baseline_id: str,
+        candidate_id: str,
+        test_data: Mapping[str, Any],
+        *,
+        metrics: Sequence[str | ComparisonMetric] | None = None,
+        resamples: int = 1000,
+        confidence: float = 0.95,
+        seed: int = 0,
+    ) -> ModelComparison:
+        """Let two registered models predict the same rows, and compare them by several metrics.
+
+        The figures are kept in a run of this experiment, and so show in the history. Precision,
+        recall and F1 are averages over classes, weighted by how often each occurs; a probability of
+        at least 0.5 means the second class. What is undefined for these rows is absent from the
+        figures, with its reason in ``undefined``.
+
+        Args:
+            baseline_id: ``name/version``, ``name@alias``, a ``models:/`` URI, or a model id; also of
+                a model that waits for the server.
+            candidate_id: Likewise.
+            test_data: ``features`` (given to both models as they are), ``labels`` (one for each
+                row: numbers or text) and optional ``dataset_name``.
+            metrics: Names of metrics or :class:`ComparisonMetric` values; not given, those of
+                classifiers, or those of regression (``mae``, ``mape``, ``mse``, ``r2``, ``rmse``)
+                where labels are fractional numbers.
+            resamples: Samples for the bootstrap interval of each improvement; 0 for no intervals.
+            confidence: Of these intervals, above 0 and below 1.
+            seed: Of the samples.
+
+        Returns:
+            A dict that also prints as a report, and shows as a table and as a plot.
+
+        Raises:
+            InvalidInputError: Features, labels and predictions do not fit together, or no metric is
+                defined for both models. Nothing was written.
+            ModelNotFoundError: There is no such model.
+            UnavailableError: The server is away, and has the files of a model.
+            BackendNotInstalledError: scikit-learn or MLflow is not installed.
+        """
+        return improvement.compare_models(
+            self, baseline_id, candidate_id, test_data, metrics, resamples, confidence, seed
+        )
+
+    def get_experiment_history(self, baseline_model_id: str | None = None) -> list[dict[str, Any]]:
+        """List this experiment's improvement experiments and comparisons, newest first.
+
+        Args:
+            baseline_model_id: Only those of this baseline, as it was named then.
+
+        Returns:
+            For each ``run_id``, ``baseline_model``, ``improvement`` (of the accuracy; None where
+            there is none), ``improvements`` (of all metrics), ``recommendation`` ("unknown" where
+            nothing was compared) and ``timestamp`` (a datetime in UTC). What waits is included.
+
+        Raises:
+            TransientError: The primary is away, and there is no journal to answer from.
+        """
+        return improvement.experiment_history(self, baseline_model_id)
+
+    def log_artifacts_dict(self, artifacts: Mapping[str, str | Path]) -> None:
+        """Log several files of this thread's active run; see :meth:`RunHandle.log_artifacts_dict`.
+
+        Raises:
+            InvalidInputError: No run of this manager is active, or a file cannot be read.
+        """
+        active = self.active_run()
+        if active is None:
+            raise InvalidInputError(
+                "No run of this manager is active in this thread: start one, or use the method of "
+                "the same name of a run handle."
+            )
+        active.log_artifacts_dict(artifacts)
+
+    @staticmethod
+    def generate_recommendation(comparison_results: Mapping[str, Any]) -> dict[str, Any]:
+        """Say whether to deploy a candidate, and why.
+
+        Args:
+            comparison_results: What :meth:`compare_models` returned, or an older result.
+
+        Returns:
+            ``should_deploy`` (bool), ``confidence`` ("high", "medium", "low"), ``reasoning``,
+            ``improvements_count``, ``regressions_count``. A metric that is worse by more than 0.01
+            means no; all improved, or more than half and none regressed, means yes.
+
+        Raises:
+            InvalidInputError: It holds no changes of metrics.
+        """
+        return generate_recommendation(comparison_results)
+
+    @staticmethod
+    def validate_config(config: Mapping[str, Any]) -> bool:
+        """Check an experiment's configuration: ``test_size`` and ``metrics``, where given.
+
+        Returns:
+            True.
+
+        Raises:
+            InvalidInputError: ``test_size`` is not between 0 and 1, or a metric is unknown.
+        """
+        return validate_config(config)
+
+    @staticmethod
+    def format_report(comparison_results: Mapping[str, Any]) -> str:
+        """Give a comparison as a text of several lines; the same as ``str`` of a result.
+
+        Raises:
+            InvalidInputError: It is no result of a comparison.
+        """
+        return text_report(comparison_results)
+
+    def _warn_of_mlflow(self, reason: str) -> None:
+        """Say once for each reason that fluent calls do not reach a run of :meth:`start_experiment`."""
+        if reason not in self._fluent_warnings:
+            self._fluent_warnings.add(reason)
+            logger.warning(
+                "mlflow.log_* calls inside start_experiment do not reach its run: %s. Log with the "
+                "run that the block yields.",
+                reason,
+            )
+
+    def _create(self, experiment: OwnExperiment, run_name: str, tags: dict[str, str]) -> RunHandle:
+        experiment_id = experiment.get_or_create()
         start_time = now_milliseconds()
         operation = CreateRun(
             experiment_id=experiment_id,
@@ -339,35 +425,6 @@ class ExperimentManager:
                 "(run.end(), or use `with`), or pass nested=True to start a child of it."
             )
         return active.run_id
-
-    def _experiment(self) -> str:
-        """Get or create the experiment; remembers its id, which may be provisional."""
-        with self._lock:
-            known = self._experiment_id
-            if known is not None and is_provisional(known):
-                known = self.runtime.ids.primary_id(known) or known
-            if known is None:
-                result = self.runtime.router.write(CreateExperiment(name=self.experiment_name))
-                known = result.identifier
-            self._experiment_id = known
-            return known
-
-    def _known_experiment_ids(self) -> tuple[str, ...]:
-        """Give the experiment's id on the primary, looked up but never created."""
-        with self._lock:
-            known = self._experiment_id
-        if known is not None:
-            primary_id = self.runtime.ids.primary_id(known)
-            return tuple(filter(None, {known, primary_id}))
-        try:
-            found = self.runtime.sources.ask(
-                lambda backend: backend.tracking.tracking_find_experiments(
-                    self.experiment_name, self.runtime.sources.deadline()
-                )
-            )
-        except TransientError:
-            return ()
-        return tuple(experiment.experiment_id for experiment in found)
 
     def _stack(self) -> list[RunHandle]:
         stack = getattr(self._active, "runs", None)

@@ -55,6 +55,8 @@ class BackendPlugin:
         extra: The extra of the distribution that brings them all.
         needs_spool: Says whether the journal that a configuration means is on a server, so that a
             local spool stands behind it. Imports no driver.
+        mlflow_address: Gives the address under which MLflow's own client reaches the same primary;
+            "" where it cannot. Does no I/O.
         own_journal: Whether the backend is its own journal where the user names no fallback.
         api_version: Version of the hook contracts that the plugin was written for.
 
@@ -68,5 +70,6 @@ class BackendPlugin:
     drivers: Callable[[BackendConfig], tuple[str, ...]] = lambda config: ()
     extra: str = ""
     own_journal: bool = False
+    mlflow_address: Callable[[BackendConfig], str] = lambda config: ""
     needs_spool: Callable[[BackendConfig], bool] = field(default=lambda config: False)
     api_version: tuple[int, int] = field(default=API_VERSION)

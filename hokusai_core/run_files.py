@@ -1,6 +1,6 @@
 """The part of a run handle that logs and reads files and models."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from hokusai_core.contents import (
     local,
 )
 from hokusai_core.entities import FileInfo
+from hokusai_core.errors import InvalidInputError
 from hokusai_core.identifiers import is_provisional
 from hokusai_core.logged_models import LoggedModelInfo, ModelLogger
 from hokusai_core.operations import ArtifactOwner, LogArtifact
@@ -51,6 +52,27 @@ class RunFiles:
         """Log every file below a local folder."""
         folder = local(local_dir)
         self._log_contents(self._owner(), list(contents_of_folder(folder, artifact_path)))
+
+    def log_artifacts_dict(self, artifacts: Mapping[str, str | Path]) -> None:
+        """Log several local files at once; all are read before the first is logged.
+
+        Args:
+            artifacts: A file's or folder's path by any name of yours. Each goes to the root, under
+                its own file name.
+
+        Raises:
+            InvalidInputError: A file cannot be read, or two have the same file name. Nothing was
+                logged.
+        """
+        contents = [
+            content
+            for path in validation.mapping(artifacts, "artifacts").values()
+            for content in contents_of_path(path, None)
+        ]
+        paths = [content.path for content in contents]
+        if twice := sorted({path for path in paths if paths.count(path) > 1}):
+            raise InvalidInputError(f"Two of the artifacts would be logged as {twice[0]!r}.")
+        self._log_contents(self._owner(), contents)
 
     def log_dict(self, dictionary: Any, artifact_file: str) -> None:
         """Log a dict or list as a JSON file, or YAML by the name's ending."""

@@ -3,13 +3,16 @@
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from hokusai_core import limits, validation
+from hokusai_core import fluent, limits, validation
+from hokusai_core.addresses import without_credentials
 from hokusai_core.entities import Run, RunData, RunInfo, SyncState
 from hokusai_core.errors import (
+    ConfigurationError,
     DeadLetterError,
     InvalidInputError,
     JournalUnavailableError,
@@ -51,6 +54,7 @@ class RunHandle(RunValues, RunFiles):
         self._owner_pid = os.getpid()
         self._copy = False
         self._ended = False
+        self._fluent_at_entry: str | None = None
         runtime.snapshots.add(run_id, self)
         runtime.forked.add(self)
 
@@ -161,7 +165,63 @@ class RunHandle(RunValues, RunFiles):
         if not self._ended and not self._copy and self._owner_pid == os.getpid():
             self.set_status(status)
 
+    @contextmanager
+    def as_mlflow(self) -> Iterator[Self]:
+        """Let MLflow's own calls reach this run inside a block: ``mlflow.log_*`` and autologging.
+
+        For this thread the run becomes MLflow's active one. If MLflow's own tracking address is
+        another server, it is set for the block, for the whole process. These calls go to the server
+        as MLflow sends them, with MLflow's credentials: Hokusai neither bounds nor keeps them when it
+        is away.
+
+        Raises:
+            NotDeliveredError: The run waits for the server, so MLflow cannot reach it yet.
+            ConfigurationError: The backend is not MLflow, or MLflow is not installed.
+        """
+        address = self._runtime.mlflow_address()
+        if not address:
+            raise ConfigurationError(
+                f"MLflow's own calls cannot reach run {self._run_id}: its backend is not MLflow."
+            )
+        if self.primary_id is None:
+            raise NotDeliveredError(
+                f"Run {self._run_id} still waits for the server, so MLflow's own calls cannot reach "
+                "it. Log with the run handle, or call wait() first."
+            )
+        with fluent.activated(self._as_known_by_primary(), address):
+            yield self
+
+    @contextmanager
+    def joined_by_mlflow(self, warn: Callable[[str], None]) -> Iterator[None]:
+        """Make the run MLflow's active one for a block where MLflow's own calls can reach it anyway.
+
+        Nothing happens where MLflow is not loaded. Nothing of MLflow is changed but this thread's
+        active run.
+
+        Args:
+            warn: Called with the reason where they cannot reach it.
+        """
+        used = fluent.tracking_uri()
+        address = self._runtime.mlflow_address()
+        reason = ""
+        if used is None:
+            yield
+            return
+        if not address:
+            reason = "the backend is not MLflow"
+        elif self._runtime.mlflow_address(used) != address:
+            reason = f"MLflow's own tracking address is {without_credentials(used)}"
+        elif self.primary_id is None:
+            reason = "the server is away, and the run waits for it"
+        if reason:
+            warn(reason)
+            yield
+            return
+        with fluent.activated(self._as_known_by_primary(), used):
+            yield
+
     def __enter__(self) -> Self:
+        self._fluent_at_entry = fluent.active_run_id()
         return self
 
     def __exit__(
@@ -170,6 +230,7 @@ class RunHandle(RunValues, RunFiles):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        fluent.warn_of_other_run(self.primary_id or self._run_id, self._fluent_at_entry)
         if error is None:
             self.end("FINISHED")
             return
@@ -208,6 +269,15 @@ class RunHandle(RunValues, RunFiles):
         runtime = Runtime.from_portable(state["selection"])
         self.__init__(runtime, state["run_id"], info=state["info"], tags={})  # type: ignore[misc]
         self._copy = True
+
+    def _as_known_by_primary(self) -> RunInfo:
+        ids = self._runtime.ids
+        experiment_id = self._info.experiment_id
+        known = {
+            "run_id": self.primary_id or self._run_id,
+            "experiment_id": ids.primary_id(experiment_id) or experiment_id,
+        }
+        return self._info.model_copy(update=known)
 
     def _streams(self) -> tuple[str, ...]:
         names = {self._run_id, self._runtime.ids.provisional_id(self._run_id) or self._run_id}

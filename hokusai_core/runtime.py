@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -229,6 +229,21 @@ class Runtime:
     def can(self, capability: str) -> bool:
         """Say whether the primary declares a capability."""
         return capability in self._plugin.capabilities
+
+    def mlflow_address(self, tracking_uri: str | None = None) -> str:
+        """Give the address under which MLflow's own client reaches the primary; "" where it cannot.
+
+        Args:
+            tracking_uri: Ask it of this address in the place of the primary's own, so that two ways
+                to write one address compare as equal.
+        """
+        config = self._config("primary")
+        if tracking_uri is not None:
+            config = replace(config, tracking_uri=tracking_uri)
+        try:
+            return self._plugin.mlflow_address(config)
+        except ConfigurationError:
+            return ""
 
     @property
     def journal_description(self) -> str:

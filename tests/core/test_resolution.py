@@ -201,7 +201,7 @@ def test_attributes_that_existing_code_reads() -> None:
     manager = ExperimentManager("n", URI)
     assert (manager.experiment_name, manager.tracking_uri) == ("n", URI)
     assert manager.mock_mode is False
-    assert manager.VALID_METRICS == ("accuracy", "auroc", "f1_score", "precision", "recall")
+    assert manager.VALID_METRICS == ["accuracy", "auroc", "f1_score", "precision", "recall"]
 
 
 @pytest.mark.parametrize(

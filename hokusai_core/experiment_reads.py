@@ -1,0 +1,120 @@
+"""The part of a manager that reads and searches runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from hokusai_core import limits, validation
+from hokusai_core.entities import FileInfo, Metric, Run
+from hokusai_core.errors import InvalidInputError
+from hokusai_core.operations import ArtifactOwner
+from hokusai_core.own_experiment import OwnExperiment
+from hokusai_core.queries import RunQuery, ViewType
+from hokusai_core.run_frame import runs_as_frame
+from hokusai_core.runtime import Runtime
+
+
+class ExperimentReads:
+    """Reads runs by their ids, and searches those of one experiment.
+
+    Args:
+        runtime: The machinery.
+        experiment: The experiment.
+    """
+
+    def __init__(self, runtime: Runtime, experiment: OwnExperiment) -> None:
+        self.runtime = runtime
+        self._own = experiment
+
+    @property
+    def experiment_name(self) -> str:
+        """Name of the experiment."""
+        return self._own.name
+
+    def get_run(self, run_id: str) -> Run:
+        """Get a run: what the primary has, with what waits laid over it.
+
+        Raises:
+            NotFoundError: Nobody knows the run.
+            TransientError: The primary is away, and nothing is known of the run without it.
+        """
+        return self.runtime.runs.get_run(validation.run_id(run_id))
+
+    def get_metric_history(self, run_id: str, key: str) -> tuple[Metric, ...]:
+        """Get every point of one metric in the order of time, with points that still wait."""
+        return self.runtime.runs.metric_history(
+            validation.run_id(run_id), validation.key(key, "metric")
+        )
+
+    def list_artifacts(self, run_id: str, path: str = "") -> tuple[FileInfo, ...]:
+        """List one folder of a run's artifacts ("" is the root), with files that still wait."""
+        owner = ArtifactOwner(kind="run", id=validation.run_id(run_id))
+        folder = validation.artifact_path(path) if path else ""
+        return self.runtime.runs.list_artifacts(owner, run_id, folder)
+
+    def download_artifacts(self, run_id: str, path: str = "", dst: str | Path = ".") -> Path:
+        """Download a file or folder of a run's artifacts, with files that still wait."""
+        owner = ArtifactOwner(kind="run", id=validation.run_id(run_id))
+        target = validation.artifact_path(path) if path else ""
+        folder = Path(dst)
+        folder.mkdir(parents=True, exist_ok=True)
+        return self.runtime.runs.download_artifacts(owner, run_id, target, folder)
+
+    @overload
+    def search_runs(
+        self,
+        filter_string: str = "",
+        *,
+        order_by: Sequence[str] = (),
+        max_results: int = 1000,
+        run_view_type: ViewType = "ACTIVE_ONLY",
+        output_format: Literal["list"] = "list",
+    ) -> list[Run]: ...
+
+    @overload
+    def search_runs(
+        self,
+        filter_string: str = "",
+        *,
+        order_by: Sequence[str] = (),
+        max_results: int = 1000,
+        run_view_type: ViewType = "ACTIVE_ONLY",
+        output_format: Literal["pandas"],
+    ) -> Any: ...
+
+    def search_runs(
+        self,
+        filter_string: str = "",
+        *,
+        order_by: Sequence[str] = (),
+        max_results: int = 1000,
+        run_view_type: ViewType = "ACTIVE_ONLY",
+        output_format: Literal["list", "pandas"] = "list",
+    ) -> list[Run] | Any:
+        """Search the experiment's runs, with runs that still wait; newest first.
+
+        Args:
+            filter_string: In MLflow's filter language, such as ``metrics.loss < 0.1``. While
+                something waits or the primary is away, only the documented subset works.
+            order_by: Such as ``["metrics.loss ASC"]``.
+            max_results: At most 50,000.
+            run_view_type: ACTIVE_ONLY, DELETED_ONLY or ALL.
+            output_format: ``list`` of runs, or ``pandas``: a DataFrame with columns as MLflow's
+                (``run_id``, ``metrics.loss``, ``params.lr``, ``tags.stage``).
+
+        Raises:
+            UnsupportedFilterError: See ``filter_string``.
+            TransientError: The primary is away, and there is no fallback.
+        """
+        if output_format not in ("list", "pandas"):
+            raise InvalidInputError(f"output_format must be list or pandas, not {output_format!r}.")
+        most = validation.count(max_results, "max_results", limits.SEARCH_RESULTS)
+        query = RunQuery(
+            experiment_ids=self._own.known_ids(),
+            filter_string=validation.text(filter_string, "filter_string"),
+            order_by=tuple(order_by),
+            view_type=run_view_type,
+            max_results=most,
+        )
+        found = list(self.runtime.runs.search_runs(query, self.experiment_name))
+        return found if output_format == "list" else runs_as_frame(found)
