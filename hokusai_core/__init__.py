@@ -1,5 +1,7 @@
 """Hokusai: experiment tracking and model registration that keep working when MLflow does not."""
 
+from hokusai_core.comparison.metric_table import ComparisonMetric
+from hokusai_core.comparison.result import ModelComparison
 from hokusai_core.entities import (
     Experiment,
     FileInfo,
@@ -58,6 +60,7 @@ __all__ = [
     "BackendError",
     "BackendNotFoundError",
     "BackendNotInstalledError",
+    "ComparisonMetric",
     "ConfigurationError",
     "ConflictError",
     "DeadLetterError",
@@ -75,6 +78,7 @@ __all__ = [
     "MLflowAuthenticationError",
     "MLflowConnectionError",
     "Metric",
+    "ModelComparison",
     "ModelNotFoundError",
     "ModelRegistry",
     "ModelRegistryEntry",
