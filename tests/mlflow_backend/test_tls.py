@@ -1,75 +1,50 @@
-"""HTTPS: certificates, and bounded time over TLS."""
+"""HTTPS: certificates of servers and clients, and bounded time over TLS."""
 
-import datetime
-import ipaddress
-import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from hokusai_core.errors import AuthenticationError, UnavailableError
+from hokusai_core.errors import AuthenticationError, CredentialsRejectedError, UnavailableError
 from hokusai_core.operations import LogBatch, MetricPoint
 from tests.mlflow_backend.conftest import opened, soon
+from tests.support.certificates import server_context, write_certificate
 from tests.support.fault_proxy import FaultProxy
-from tests.support.stub_server import StubServer
+from tests.support.stub_server import Answer, StubServer
 
 MakeStub = Callable[..., StubServer]
 BATCH = LogBatch(run_id="r", metrics=(MetricPoint(key="m", value=1.0, timestamp=1),))
+TRUST = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1 with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path_factory.mktemp("tls") / "server.pem"
-    file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    return file
+    return write_certificate(tmp_path_factory.mktemp("tls") / "server.pem")
 
 
 @pytest.fixture
 def secure(stub: MakeStub, certificate: Path) -> StubServer:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return stub(tls=context)
+    return stub(tls=server_context(certificate))
 
 
 def test_an_untrusted_certificate_names_the_setting(secure: StubServer) -> None:
-    with pytest.raises(AuthenticationError, match="MLFLOW_TRACKING_SERVER_CERT_PATH"):
+    with pytest.raises(AuthenticationError, match=TRUST):
         opened(secure.url).write(BATCH, soon())
     assert secure.requests == []
+
+
+def test_trust_can_be_waived(secure: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
+    with pytest.warns(match="Unverified HTTPS request"):
+        opened(secure.url).write(BATCH, soon())
+    assert len(secure.requests) == 1
 
 
 def test_a_trusted_one_is_used_and_its_connection_kept(
     secure: StubServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate))
+    monkeypatch.setenv(TRUST, str(certificate))
     backend = opened(secure.url, api_key="key")
     for _ in range(2):
         backend.write(BATCH, soon())
@@ -77,8 +52,64 @@ def test_a_trusted_one_is_used_and_its_connection_kept(
     assert len({request.peer for request in secure.requests}) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"days": -1.0}, "has expired"),
+        ({"name": "tracking.example"}, "for another"),
+        ({"name": "127.0.0.2"}, "for another address"),
+    ],
+)
+def test_what_is_wrong_with_a_certificate_is_told(
+    stub: MakeStub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, object],
+    told: str,
+) -> None:
+    bad = write_certificate(tmp_path / "bad.pem", **options)  # type: ignore[arg-type]
+    monkeypatch.setenv(TRUST, str(bad))
+    server = stub(tls=server_context(bad))
+    with pytest.raises(AuthenticationError, match=told):
+        opened(server.url).write(BATCH, soon())
+    assert server.requests == []
+
+
+def test_trust_that_is_lost_in_the_middle_is_an_outage(
+    stub: MakeStub, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TRUST, str(certificate))
+    once = Answer(headers={"Content-Type": "application/json", "Connection": "close"})
+    first = stub(once, tls=server_context(certificate))
+    backend = opened(first.url)
+    backend.write(BATCH, soon())
+    port = first.port
+    first.close()
+    other = write_certificate(tmp_path / "other.pem")
+    with (
+        StubServer(tls=server_context(other), port=port),
+        pytest.raises(CredentialsRejectedError, match=TRUST) as caught,
+    ):
+        backend.write(BATCH, soon())
+    assert not caught.value.maybe_applied
+
+
+def test_mutual_tls(
+    stub: MakeStub, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = write_certificate(tmp_path / "client.pem", name="client.example")
+    server = stub(tls=server_context(certificate, clients=own))
+    monkeypatch.setenv(TRUST, str(certificate))
+    with pytest.raises(UnavailableError):
+        opened(server.url).write(BATCH, soon())
+    assert server.requests == []
+    monkeypatch.setenv("MLFLOW_TRACKING_CLIENT_CERT_PATH", str(own))
+    opened(server.url).write(BATCH, soon())
+    assert len(server.requests) == 1
+
+
 def test_time_is_bounded_over_tls(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate))
+    monkeypatch.setenv(TRUST, str(certificate))
     with FaultProxy(mode="black_hole") as proxy:
         began = time.monotonic()
         with pytest.raises(UnavailableError) as caught:

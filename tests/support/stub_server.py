@@ -41,14 +41,15 @@ class StubServer:
     Args:
         answers: What to answer; ``200 {}`` where none is given.
         tls: Context to speak TLS with, None for plain HTTP.
+        port: Where to listen, 0 for any.
 
     """
 
-    def __init__(self, *answers: Answer, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *answers: Answer, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.answers = list(answers) or [Answer()]
         self.requests: list[Request] = []
         self._lock = threading.Lock()
-        self._server = _QuietServer(("127.0.0.1", 0), self._handler())
+        self._server = _QuietServer(("127.0.0.1", port), self._handler())
         self.port = int(self._server.server_address[1])
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         if tls is not None:
