@@ -1,6 +1,7 @@
 """The plugin's manifest; importing it imports neither MLflow nor an HTTP library."""
 
 from hokusai_backend_mlflow.destination import describe, resolve
+from hokusai_backend_mlflow.examination import examine
 from hokusai_core.plugins import BackendConfig, BackendPlugin
 
 
@@ -33,6 +34,7 @@ plugin = BackendPlugin(
     destination=destination,
     mlflow_address=mlflow_address,
     requires=("mlflow",),
+    examine=examine,
     extra="mlflow",
 )
 """The manifest that the entry point ``mlflow`` names."""

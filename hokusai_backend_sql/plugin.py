@@ -1,5 +1,6 @@
 """The manifest of the SQL backend. Importing it imports no driver."""
 
+from hokusai_core.findings import Finding
 from hokusai_core.plugins import BackendConfig, BackendPlugin
 
 
@@ -30,6 +31,12 @@ def _drivers(config: BackendConfig) -> tuple[str, ...]:
     return ("psycopg",) if _on_a_server(config) else ()
 
 
+def _examine(config: BackendConfig) -> tuple[Finding, ...]:
+    from hokusai_backend_sql.examination import examine
+
+    return examine(config)
+
+
 plugin = BackendPlugin(
     name="sql",
     capabilities=frozenset({"tracking", "registry", "journal", "artifacts", "logged_models"}),
@@ -38,6 +45,7 @@ plugin = BackendPlugin(
     requires=("sqlalchemy", "alembic"),
     drivers=_drivers,
     needs_spool=_on_a_server,
+    examine=_examine,
     extra="sql",
 )
 """PostgreSQL or SQLite, as a journal, and as a primary without MLflow."""

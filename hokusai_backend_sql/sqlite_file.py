@@ -37,13 +37,18 @@ def prepare_file(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     kind = file_system_of(path.parent.resolve(), mounts)
-    if kind in _NETWORK_FILE_SYSTEMS:
+    if is_network_file_system(kind):
         raise ConfigurationError(
             f"The SQLite file {path} is on a network file system ({kind}), where its locks do not "
             "hold. Set HOKUSAI_DATA_DIR to a local folder, or HOKUSAI_DATABASE_URL to a PostgreSQL "
             "database."
         )
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+
+
+def is_network_file_system(kind: str) -> bool:
+    """Say whether files on a file system of this type are shared over a network."""
+    return kind in _NETWORK_FILE_SYSTEMS
 
 
 def file_system_of(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from hokusai_core.findings import Finding
 from hokusai_core.markers import API_VERSION
 from hokusai_core.settings import Settings
 
@@ -58,6 +59,9 @@ class BackendPlugin:
         mlflow_address: Gives the address under which MLflow's own client reaches the same primary;
             "" where it cannot. Does no I/O.
         own_journal: Whether the backend is its own journal where the user names no fallback.
+        examine: Looks at what a configuration means on this machine (credentials, folders), for
+            `hokusai doctor`. Asks no server, imports no driver, shows no secret; a
+            :class:`~hokusai_core.errors.ConfigurationError` that it raises is a finding, too.
         api_version: Version of the hook contracts that the plugin was written for.
 
     """
@@ -72,4 +76,5 @@ class BackendPlugin:
     own_journal: bool = False
     mlflow_address: Callable[[BackendConfig], str] = lambda config: ""
     needs_spool: Callable[[BackendConfig], bool] = field(default=lambda config: False)
+    examine: Callable[[BackendConfig], tuple[Finding, ...]] = field(default=lambda config: ())
     api_version: tuple[int, int] = field(default=API_VERSION)

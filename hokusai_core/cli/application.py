@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from hokusai_core.cli.backends import backends
 from hokusai_core.cli.database import database
 from hokusai_core.cli.demo import demo
+from hokusai_core.cli.doctor import doctor
 from hokusai_core.cli.queue import queue
 from hokusai_core.cli.status import status
 from hokusai_core.cli.sync import sync
@@ -62,6 +63,7 @@ def hokusai(
 
 application.command()(sync)
 application.command()(status)
+application.command()(doctor)
 application.command()(backends)
 application.command()(demo)
 application.add_typer(queue, name="queue")
