@@ -3,23 +3,28 @@
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import Pool
 
 from hokusai_backend_sql import upgrade
-from hokusai_backend_sql.direct_statements import DirectStatements
-from hokusai_backend_sql.errors import may_be_applied, translate
+from hokusai_backend_sql.direct_sqlite import DirectSqlite
+from hokusai_backend_sql.errors import may_be_applied, sqlstate, translate
 from hokusai_backend_sql.fork_gate import ForkGate
 from hokusai_backend_sql.sqlite_file import SYNCED, WRITES, create_sqlite_engine, prepare_file
 from hokusai_core.errors import JournalUnavailableError, UnavailableError
 from hokusai_core.plugins import Role
 from hokusai_core.settings import Settings
+
+if TYPE_CHECKING:
+    from hokusai_backend_sql.direct_postgresql import DirectPostgresql
 
 _log = logging.getLogger(__name__)
 
@@ -52,16 +57,15 @@ class Database:
             for writes in (False, True)
             for synced in (False, True)
         }
+        self._direct_postgresql = None if self.is_sqlite else _direct_postgresql(self._engine)
         self._path = self.url.database or ""
         self._guard = threading.Lock()
         self._ready = False
         self._file: tuple[int, int] | None = None
         self._pid = os.getpid()
         self._inherited: list[Pool] = []
-        self._direct = (
-            DirectStatements(
-                self.place, timeout=self._timeout, synced=settings.durability == "machine"
-            )
+        self._direct_sqlite = (
+            DirectSqlite(self.place, timeout=self._timeout, synced=settings.durability == "machine")
             if self.is_sqlite
             else None
         )
@@ -103,18 +107,34 @@ class Database:
         It goes past SQLAlchemy, on a connection that is kept: for what is called in tight loops.
         Errors are those of :meth:`begin`. A write is as durable as the settings say.
         """
-        if self._direct is None or self._gate is None:
+        if self._direct_sqlite is None or self._gate is None:
             raise TypeError(f"{self.place} is no SQLite file.")
         self._reset_if_forked()
         threads = self._gate.enter()
         try:
             self._ensure_ready()
-            return self._direct.run(statement, parameters)
+            return self._direct_sqlite.run(statement, parameters)
         except SQLAlchemyError as cause:
             self._ready = False
             raise self._translate(cause, commit_under_way=may_be_applied(cause)) from cause
         finally:
             self._gate.leave(threads)
+
+    def run_committed(self, statement: str, parameters: Mapping[str, object]) -> object:
+        """Run one statement on PostgreSQL and commit it in the same round trip; gives its value.
+
+        Errors are those of :meth:`begin`.
+        """
+        self._reset_if_forked()
+        self._ensure_ready()
+        if self._direct_postgresql is None:
+            raise TypeError(f"{self.place} is no PostgreSQL database.")
+        try:
+            return self._direct_postgresql.run(statement, parameters)
+        except SQLAlchemyError as cause:
+            self._ready = False
+            lost = not sqlstate(cause) and not isinstance(cause, PoolTimeoutError)
+            raise self._translate(cause, commit_under_way=lost) from cause
 
     def upgrade(self) -> str:
         """Bring the tables up to this release; returns the revision that they have now."""
@@ -134,8 +154,9 @@ class Database:
         inherited = self._ready
         self._inherited.append(self._engine.pool)
         self._engine.dispose(close=False)
-        if self._direct:
-            self._direct.reset_after_fork()
+        for direct in (self._direct_sqlite, self._direct_postgresql):
+            if direct:
+                direct.reset_after_fork()
         self._guard = threading.Lock()
         self._pid = os.getpid()
         return inherited
@@ -148,8 +169,9 @@ class Database:
 
     def _close_idle(self) -> None:
         self._engine.dispose()
-        if self._direct:
-            self._direct.close()
+        for direct in (self._direct_sqlite, self._direct_postgresql):
+            if direct:
+                direct.close()
 
     @contextmanager
     def _transaction(self, *, writes: bool, synced: bool) -> Iterator[Connection]:
@@ -245,3 +267,9 @@ class Database:
     @property
     def _timeout(self) -> float:
         return self._settings.journal_timeout
+
+
+def _direct_postgresql(engine: Engine) -> "DirectPostgresql":
+    from hokusai_backend_sql.direct_postgresql import DirectPostgresql
+
+    return DirectPostgresql(engine)

@@ -63,18 +63,6 @@ _INSERT_WAITS = text(
 _EMPTY = text("DELETE FROM intake WHERE number <= :last")
 
 
-def takes(entry: Entry) -> bool:
-    """Say whether an entry may go this way: new, due at once, and waited for by nobody."""
-    operation = entry.operation
-    return (
-        entry.fresh
-        and not entry.maybe_applied
-        and not entry.not_before
-        and not operation.provides
-        and not operation.after
-    )
-
-
 def row(entry: Entry) -> tuple[object, ...]:
     """Give the parameters of :data:`ADD`."""
     operation = entry.operation

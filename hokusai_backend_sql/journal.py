@@ -11,6 +11,7 @@ from hokusai_backend_sql import (
     intake,
     listings,
     moving,
+    postgresql_append,
     retention,
     settling,
 )
@@ -53,9 +54,8 @@ class SqlJournal:
         """Store the entries in one transaction."""
         if not entries:
             return 0
-        if self._database.is_sqlite and len(entries) == 1 and intake.takes(entries[0]):
-            self._database.run_alone(intake.ADD, intake.row(entries[0]))
-            return 1
+        if len(entries) == 1 and entries[0].fresh and _is_plain(entries[0]):
+            return self._append_one(entries[0])
         self._empty_intake()
         digest = None
         staged: Staged = ()
@@ -64,6 +64,16 @@ class SqlJournal:
             staged = stage_content(self._database, open_content, digest)
         with self._database.begin() as connection:
             return append(connection, entries, open_content, digest, staged=staged)
+
+    def _append_one(self, entry: Entry) -> int:
+        """Store a new entry by one statement."""
+        if self._database.is_sqlite:
+            self._database.run_alone(intake.ADD, intake.row(entry))
+        else:
+            self._database.run_committed(
+                postgresql_append.APPEND, postgresql_append.parameters(entry)
+            )
+        return 1
 
     @hookimpl
     def journal_note(self, operation: AnyOperation, destination: str, primary_id: str) -> bool:
@@ -197,3 +207,9 @@ class SqlJournal:
                 moved = intake.move_some(connection)
             if moved < intake.MOVED_AT_ONCE:
                 return
+
+
+def _is_plain(entry: Entry) -> bool:
+    """Say whether an entry is due at once, may not have been applied, and provides nothing."""
+    operation = entry.operation
+    return not (entry.maybe_applied or entry.not_before or operation.provides or operation.after)

@@ -54,6 +54,14 @@ class BoundedConnection(psycopg.Connection[Any]):
             return result
 
 
+def is_stale(connection: BoundedConnection) -> bool:
+    """Say whether an idle connection is closed, or was ended by the server.
+
+    An idle one has nothing to say otherwise; looking at the socket costs no round trip.
+    """
+    return bool(connection.closed or select.select([connection.fileno()], [], [], 0)[0])
+
+
 @contextmanager
 def without_time_limit(connection: Connection) -> Iterator[None]:
     """Let the statements of this transaction take as long as they need.
@@ -117,9 +125,8 @@ def create_postgresql_engine(url: URL, *, timeout: float) -> Engine:
 
     @event.listens_for(engine, "checkout")
     def check(connection: BoundedConnection, _record: Any, _proxy: Any) -> None:
-        # An idle connection has nothing to say, unless the server has ended it. Looking at the
-        # socket costs no round trip, and nothing has been sent yet: the pool takes a fresh one.
-        if connection.closed or select.select([connection.fileno()], [], [], 0)[0]:
+        # Nothing has been sent yet: the pool takes a fresh one.
+        if is_stale(connection):
             raise DisconnectionError
 
     return engine

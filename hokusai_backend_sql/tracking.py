@@ -177,6 +177,14 @@ class SqlTracking:
             return select_logged_models(connection, logged_models.c.op_id == operation.op_id)
 
     @hookimpl
+    def tracking_find_run_models(self, run_id: str, deadline: Deadline) -> tuple[LoggedModel, ...]:
+        """Find the logged models of a run."""
+        with self._database.connect() as connection:
+            if connection.scalar(select(runs.c.run_id).where(runs.c.run_id == run_id)) is None:
+                raise NotFoundError(f"No run has the id {run_id!r}.")
+            return select_logged_models(connection, logged_models.c.run_id == run_id)
+
+    @hookimpl
     def tracking_find_by_op_id(self, op_id: str, deadline: Deadline) -> tuple[str, ...]:
         """Find the run or logged model of an ``op_id`` in all active experiments."""
         found: list[str] = []

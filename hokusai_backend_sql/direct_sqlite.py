@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 
-class DirectStatements:
+class DirectSqlite:
     """One kept connection to a SQLite file, used by one thread at a time.
 
     SQLite has one writer at a time anyway. The file is prepared by the caller.
