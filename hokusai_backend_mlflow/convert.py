@@ -97,9 +97,15 @@ def model_version(entity: Any) -> ModelVersion:
         description=entity.description or "",
         tags=dict(entity.tags or {}),
         aliases=tuple(entity.aliases or ()),
+        stage=_stage(entity),
         creation_timestamp=entity.creation_timestamp,
         status=entity.status or "READY",
     )
+
+
+def _stage(version: Any) -> str:
+    stage = getattr(version, "current_stage", None)
+    return "" if stage in (None, "None") else str(stage)
 
 
 def logged_model_id(source: str) -> str | None:

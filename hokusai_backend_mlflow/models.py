@@ -73,6 +73,21 @@ class LoggedModelHooks:
         )
 
     @hookimpl
+    def tracking_find_run_models(self, run_id: str, deadline: Deadline) -> tuple[LoggedModel, ...]:
+        """Find the logged models of a run; one without outputs needs a single request."""
+        store = self._client.tracking(deadline)
+        run = store.get_run(run_id)
+        if not (run.outputs and run.outputs.model_outputs):
+            return ()
+        condition = filters.equals("source_run_id", run_id) or ""
+        found = [
+            convert.logged_model(model)
+            for model in models_with(store, [run.info.experiment_id], condition)
+        ]
+        own = (model for model in found if model.source_run_id == run_id)
+        return tuple(sorted(own, key=lambda model: (model.creation_timestamp or 0, model.model_id)))
+
+    @hookimpl
     def tracking_get_logged_model(self, model_id: str, deadline: Deadline) -> LoggedModel:
         """Get a logged model."""
         _check_id(model_id)

@@ -130,6 +130,7 @@ class ModelVersion(Value):
     """One version of a registered model.
 
     ``version`` is the primary's number, or a provisional id while ``sync_state`` is ``pending``.
+    ``stage`` is what MLflow had before aliases (``Production``, ...), "" for none.
     """
 
     name: str
@@ -140,6 +141,7 @@ class ModelVersion(Value):
     description: str = ""
     tags: dict[str, str] = {}
     aliases: tuple[str, ...] = ()
+    stage: str = ""
     creation_timestamp: int | None = None
     status: str = "READY"
     source: Source = "primary"

@@ -118,6 +118,15 @@ class FallbackStore:
         except JournalUnavailableError as failure:
             logger.debug("A %s was not noted in the journal: %s", operation.kind, failure)
 
+    def discard(self, op_ids: tuple[str, ...]) -> int:
+        """Give up operations that wait; returns how many waited still, 0 where nobody can tell."""
+        try:
+            count = self._ask_journal(lambda journal: journal.journal_discard(op_ids))
+            return count or (self.spool.journal_discard(op_ids) if self.spool else 0)
+        except JournalUnavailableError as failure:
+            logger.debug("The journal did not discard %s: %s", op_ids, failure)
+            return 0
+
     def unsettled(self, streams: tuple[str, ...]) -> int:
         """Count what waits in these streams.
 

@@ -152,6 +152,11 @@ class TrackingBackend:
         raise NotImplementedError
 
     @hookspec
+    def tracking_find_run_models(self, run_id: str, deadline: Deadline) -> tuple[LoggedModel, ...]:
+        """Find the logged models of a run, earliest first; raises NotFoundError without the run."""
+        raise NotImplementedError
+
+    @hookspec
     def tracking_find_by_op_id(self, op_id: str, deadline: Deadline) -> tuple[str, ...]:
         """Find, in all active experiments, the ids of runs or logged models with this ``op_id``.
 

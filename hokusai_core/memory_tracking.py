@@ -314,6 +314,13 @@ class TrackingTables:
             models = self._logged_models.values()
             return tuple(model for model in models if model.tags.get(OP_ID_TAG) == op_id)
 
+    def run_models(self, run_id: str) -> tuple[LoggedModel, ...]:
+        """Find the logged models of a run, earliest first; raises NotFoundError."""
+        with self._lock:
+            self.get_run(run_id)
+            models = self._logged_models.values()
+            return tuple(model for model in models if model.source_run_id == run_id)
+
     def get_logged_model(self, model_id: str) -> LoggedModel:
         """Get a logged model; raises NotFoundError."""
         with self._lock:

@@ -51,12 +51,12 @@ class ModelSources:
         Raises:
             InvalidInputError: It is no model, or cannot be saved.
         """
+        if unknown := set(save_options) - _SAVE_OPTIONS:
+            raise InvalidInputError(f"Unknown arguments: {', '.join(sorted(unknown))}.")
         if isinstance(model, LoggedModelInfo):
             return ModelSource(model.model_uri, model.run_id, model.logged_model_id or None)
         if isinstance(model, str) and not Path(model).is_dir():
             return self._of_uri(parse_model_uri(model))
-        if unknown := set(save_options) - _SAVE_OPTIONS:
-            raise InvalidInputError(f"Unknown arguments: {', '.join(sorted(unknown))}.")
         with tempfile.TemporaryDirectory(prefix="hokusai-model-") as parent:
             folder = Path(parent) / "model"
             save_model(model, folder, **save_options)
@@ -85,6 +85,9 @@ class ModelSources:
             run_id = self._runtime.runs.run_of_logged_model(reference.model_id) or ""
             return self._runtime.runs.download_artifacts(owner, run_id, "", folder)
         if reference.kind == "run":
+            if model_id := self._logged_under(reference):
+                owner = ArtifactOwner(kind="model", id=model_id)
+                return self._runtime.runs.download_artifacts(owner, reference.run_id, "", folder)
             owner = ArtifactOwner(kind="run", id=reference.run_id)
             return self._runtime.runs.download_artifacts(
                 owner, reference.run_id, reference.path, folder
@@ -104,16 +107,32 @@ class ModelSources:
             run_id = self._runtime.runs.run_of_logged_model(reference.model_id)
             return ModelSource(reference.uri, run_id, reference.model_id)
         if reference.kind == "run":
+            if model_id := self._logged_under(reference):
+                return ModelSource(f"models:/{model_id}", reference.run_id, model_id)
             return ModelSource(reference.uri, reference.run_id)
         if reference.kind in ("version", "alias"):
             version = self.version(reference)
             return ModelSource(version.source_uri, version.run_id, version.model_id)
+        if reference.uri.startswith("file:"):
+            raise InvalidInputError(
+                f"{reference.uri!r} is a local address, which a server cannot read. Pass the folder "
+                "itself, and its files are uploaded."
+            )
         if len(reference.uri) > limits.SOURCE_CHARACTERS:
             raise InvalidInputError(
                 f"The model URI has {len(reference.uri)} characters; MLflow allows "
                 f"{limits.SOURCE_CHARACTERS}."
             )
         return ModelSource(reference.uri)
+
+    def _logged_under(self, reference: ModelReference) -> str | None:
+        """Give the logged model that a run has under a path; None where it has files there, if any.
+
+        A run's models have files of their own; the address ``runs:/run_id/name`` means them, too.
+        """
+        if not reference.path or not self._runtime.can("logged_models"):
+            return None
+        return self._runtime.runs.logged_model_named(reference.run_id, reference.path)
 
 
 def own_metrics(model: Any) -> dict[str, Any]:

@@ -5,9 +5,10 @@ import logging
 from hokusai_core.backends import OpenBackend
 from hokusai_core.clock import Clock, Deadline
 from hokusai_core.entities import Receipt
-from hokusai_core.errors import BackendError, ConflictError
+from hokusai_core.errors import AlreadyExistsError, BackendError, ConflictError
 from hokusai_core.hookspecs import Journal
-from hokusai_core.identifiers import IdKind, creation_of
+from hokusai_core.identifiers import OP_ID_TAG, IdKind, creation_of
+from hokusai_core.model_tags import MODEL_ID
 from hokusai_core.operations import (
     AliasOperation,
     AnyOperation,
@@ -16,6 +17,7 @@ from hokusai_core.operations import (
     CreateRun,
     SetAlias,
 )
+from hokusai_core.queries import VersionQuery
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +112,32 @@ class PrimaryLookups:
             f"Alias {operation.alias!r} of {operation.name!r} points to version {current}; when the "
             f"move to {wanted or 'nothing'} was queued, {seen}. Move it again if that still holds."
         )
+
+    def refuse_taken_model_id(self, operation: CreateModelVersion, deadline: Deadline) -> None:
+        """Refuse a version whose ``model_id`` another one got on the primary while it waited.
+
+        Raises:
+            AlreadyExistsError: Another version has it.
+        """
+        model_id = operation.tags.get(MODEL_ID)
+        if not model_id:
+            return
+        query = VersionQuery(tags={MODEL_ID: model_id})
+        token = ""
+        while True:
+            page = self._primary.registry.registry_search_versions(
+                query.model_copy(update={"page_token": token}), deadline
+            )
+            for version in page.items:
+                if version.tags.get(OP_ID_TAG) != operation.op_id:
+                    raise AlreadyExistsError(
+                        f"model_id {model_id!r} was registered elsewhere meanwhile, as "
+                        f"{version.name} version {version.version}. Discard this one, or register "
+                        "its model under another id."
+                    )
+            token = page.next_page_token
+            if not token:
+                return
 
     def _search(self, identifier: str) -> str:
         """Find what was created through another journal, by its tag on the primary."""

@@ -16,6 +16,9 @@ from hokusai_core.registry_index import RegistryIndex, ids_of
 
 T = TypeVar("T")
 
+_NEWEST = 100
+"""Versions among which the newest surely is: numbers and creation times may differ in a moment."""
+
 _REGISTRY_KINDS = (
     "create_registered_model",
     "create_model_version",
@@ -147,10 +150,23 @@ class RegistryReader:
         Raises:
             TransientError: The primary is away, and no such version is known without it.
         """
-        found, failure = self._search(query.model_copy(update={"max_results": 1}), 1)
+        found, failure = self._search(query, 1)
         if failure and not found:
             raise failure
         return found[0] if found else None
+
+    def newest_version(self, name: str) -> ModelVersion | None:
+        """Give a model's version with the highest number, or one that waits for its number.
+
+        None where it has none.
+
+        Raises:
+            TransientError: The primary is away, and none is known without it.
+        """
+        found, failure = self._search(VersionQuery(name=name, max_results=_NEWEST), _NEWEST)
+        if failure and not found:
+            raise failure
+        return max(found, key=_number, default=None)
 
     def _search(
         self, query: VersionQuery, most: int | None
@@ -285,3 +301,8 @@ def _not_refused(entries: Sequence[QueuedOperation]) -> tuple[QueuedOperation, .
 def _age(version: ModelVersion) -> tuple[int, int, int]:
     number = int(version.version) if version.version.isdigit() else 0
     return (version.sync_state == "pending", version.creation_timestamp or 0, number)
+
+
+def _number(version: ModelVersion) -> tuple[bool, int, int]:
+    number = int(version.version) if version.version.isdigit() else 0
+    return (number == 0, number, version.creation_timestamp or 0)

@@ -271,6 +271,29 @@ class RunReader:
         )
         return model.source_run_id or None
 
+    def logged_model_named(self, run_id: str, name: str) -> str | None:
+        """Give the latest model that a run logged under a name; None where none is known."""
+        primary_id, ids = self._sources.names(run_id)
+        for entry in reversed(
+            self._sources.entries(
+                streams=tuple(f"artifacts/{each}" for each in ids), kinds=("create_logged_model",)
+            )
+        ):
+            operation = entry.operation
+            if isinstance(operation, CreateLoggedModel) and operation.name == name:
+                return operation.provisional_id
+        if primary_id is None:
+            return None
+        try:
+            models = self._sources.ask(
+                lambda backend: backend.tracking.tracking_find_run_models(
+                    primary_id, self._sources.deadline()
+                )
+            )
+        except (TransientError, NotFoundError):
+            return None
+        return next((model.model_id for model in reversed(models) if model.name == name), None)
+
     def _files_below(self, owner: ArtifactOwner, run_id: str, path: str) -> list[str]:
         files: list[str] = []
         for entry in self.list_artifacts(owner, run_id, path):

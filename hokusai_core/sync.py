@@ -36,9 +36,11 @@ from hokusai_core.errors import (
 from hokusai_core.hookspecs import Journal, OpenContent
 from hokusai_core.identifiers import rename_ids
 from hokusai_core.journal import Claim, ClaimRequest, QueuedOperation, Release, Settlement
+from hokusai_core.model_tags import MODEL_ID
 from hokusai_core.operations import (
     AliasOperation,
     AnyOperation,
+    CreateModelVersion,
     CreateRegisteredModel,
     LogArtifact,
     LogBatch,
@@ -358,6 +360,10 @@ class SyncWorker:
                 self._keep_lease(progress)
             elif isinstance(operation, AliasOperation):
                 self._lookups.refuse_moved_alias(operation, deadline)
+            if isinstance(operation, CreateModelVersion) and MODEL_ID in operation.tags:
+                self._lookups.refuse_taken_model_id(operation, deadline)
+                deadline = Deadline(self._settings.write_timeout, self._clock)
+                self._keep_lease(progress)
             return self._primary.write(operation, deadline, open_content)
         except (AuthenticationError, PermissionDeniedError) as refusal:
             # A token that expired, or a proxy that heals in steps: a pause, never a dead letter.

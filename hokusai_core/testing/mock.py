@@ -157,6 +157,11 @@ class MockBackend(FailureScript):
         )
 
     @hookimpl
+    def tracking_find_run_models(self, run_id: str, deadline: Deadline) -> tuple[LoggedModel, ...]:
+        """Find the logged models of a run."""
+        return self.read("tracking_find_run_models", lambda: self.store.run_models(run_id))
+
+    @hookimpl
     def tracking_find_by_op_id(self, op_id: str, deadline: Deadline) -> tuple[str, ...]:
         """Find runs and logged models by ``op_id``."""
         return self.read("tracking_find_by_op_id", lambda: self._made_by(op_id))

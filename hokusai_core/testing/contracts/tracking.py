@@ -314,6 +314,10 @@ class TrackingContract(TrackingWrites):
         for _ in range(2):
             backend.write(FinalizeLoggedModel(run_id=run_id, model_id=model_id), deadline())
         assert backend.tracking.tracking_get_logged_model(model_id, deadline()).status == "READY"
+        of_run = backend.tracking.tracking_find_run_models(run_id, deadline())
+        assert [(model.model_id, model.name) for model in of_run] == [(model_id, "model")]
+        with pytest.raises(NotFoundError):
+            backend.tracking.tracking_find_run_models(uuid.uuid4().hex, deadline())
         (listed,) = backend.tracking.tracking_list_artifacts(owner, "", deadline())
         assert listed.path == "MLmodel"
         target = tmp_path / "MLmodel"

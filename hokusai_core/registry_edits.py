@@ -1,0 +1,141 @@
+"""Changing what is registered: tags, aliases, stages, deletions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hokusai_core import limits, model_tags, validation
+from hokusai_core.errors import InvalidInputError
+from hokusai_core.operations import (
+    DeleteAlias,
+    DeleteModelVersion,
+    SetAlias,
+    SetModelVersionTags,
+    SetRegisteredModelTags,
+)
+from hokusai_core.registry_lookups import ModelLookups
+
+
+class ModelEdits(ModelLookups):
+    """Writes to what is registered already. In an outage they wait, in order."""
+
+    def set_model_version_tags(
+        self, name: str, version: str | int, tags: Mapping[str, Any]
+    ) -> None:
+        """Set tags of a version; the last value stays. At most 100,000 characters each."""
+        self.runtime.router.write(
+            SetModelVersionTags(
+                name=validation.model_name(name),
+                version=validation.version(version),
+                tags=validation.registry_tags(tags),
+            )
+        )
+
+    def update_model_tags(
+        self, model_name: str, version: str | int, tags: Mapping[str, Any]
+    ) -> None:
+        """Set tags of a version, those of a tokenized model checked.
+
+        Args:
+            model_name: The registered model.
+            version: A number, or the provisional id of a waiting version.
+            tags: Values become text; a ``hokusai_token_id`` is stored in capitals.
+
+        Raises:
+            InvalidInputError: A value is wrong. Nothing was written.
+            ModelNotFoundError: There is no such version.
+        """
+        checked = validation.registry_tags(tags)
+        if not checked:
+            raise InvalidInputError("update_model_tags needs at least one tag.")
+        model_tags.check_known_tags(checked)
+        if token_id := checked.get(model_tags.TOKEN_ID):
+            checked[model_tags.TOKEN_ID] = model_tags.normalize_token_id(token_id)
+        self.set_model_version_tags(model_name, version, checked)
+
+    def set_registered_model_tags(self, name: str, tags: Mapping[str, Any]) -> None:
+        """Set tags of a registered model; the last value stays. At most 5000 characters each."""
+        self.runtime.router.write(
+            SetRegisteredModelTags(
+                name=validation.model_name(name),
+                tags=validation.registry_tags(tags, limit=limits.DESCRIPTION_CHARACTERS),
+            )
+        )
+
+    def set_alias(self, name: str, alias: str, version: str | int, *, force: bool = False) -> None:
+        """Let an alias point to a version.
+
+        Args:
+            name: The registered model.
+            alias: Letters, digits, underscores and dashes; not ``latest``, not ``v1``.
+            version: A number, or the provisional id of a waiting version.
+            force: In an outage: move it on delivery, wherever it points by then. Not set, an alias
+                that somebody else moved meanwhile is left alone, and the move becomes a dead letter.
+        """
+        checked, checked_alias = validation.model_name(name), validation.alias(alias)
+        self.runtime.router.write(
+            SetAlias(
+                name=checked,
+                alias=checked_alias,
+                version=validation.version(version),
+                expected=self.runtime.registry.known_alias(checked, checked_alias),
+                force=force,
+            )
+        )
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """Remove an alias; one that is gone is a success."""
+        checked, checked_alias = validation.model_name(name), validation.alias(alias)
+        self.runtime.router.write(
+            DeleteAlias(
+                name=checked,
+                alias=checked_alias,
+                expected=self.runtime.registry.known_alias(checked, checked_alias),
+            )
+        )
+
+    def rollback_model(self, model_type: str, target_model_id: str) -> bool:
+        """Make a model the production version of its type.
+
+        The alias ``production`` moves to it, and its tag ``lifecycle_stage`` becomes ``Production``;
+        that of the version which was current before becomes ``Archived``.
+
+        Args:
+            model_type: Name of the registered model.
+            target_model_id: Hokusai's id of the version to go back to.
+
+        Returns:
+            True; False where the target is of another type, and nothing was changed.
+
+        Raises:
+            ModelNotFoundError: No version carries the id.
+            TransientError: The primary is away, and the model is not known without it.
+        """
+        name = validation.model_name(model_type)
+        target = self.get_model_by_id(target_model_id)
+        if name not in (target.name, target.model_type):
+            return False
+        current = self.get_latest_model(target.name)
+        self.set_alias(target.name, model_tags.PRODUCTION_ALIAS, target.registry_version)
+        self._set_stage(target.name, target.registry_version, "Production")
+        if current and current.registry_version != target.registry_version:
+            self._set_stage(current.name, current.registry_version, "Archived")
+        return True
+
+    def delete_model_version(self, model_id: str) -> bool:
+        """Delete the version with one of Hokusai's model ids; its alias goes with it.
+
+        Returns:
+            True: it is deleted, or will be once the primary is back.
+
+        Raises:
+            ModelNotFoundError: No version carries the id.
+            TransientError: The primary is away, and the model is not known without it.
+        """
+        entry = self.get_model_by_id(model_id)
+        self.runtime.router.write(
+            DeleteModelVersion(name=entry.name, version=entry.registry_version)
+        )
+        return True
+
+    def _set_stage(self, name: str, version: str, stage: str) -> None:
+        self.set_model_version_tags(name, version, {model_tags.LIFECYCLE_STAGE: stage})
