@@ -44,6 +44,7 @@ from hokusai_core.errors import (
     UnsupportedFilterError,
 )
 from hokusai_core.experiments import ExperimentManager
+from hokusai_core.lineage import ModelLineage
 from hokusai_core.logged_models import LoggedModelInfo
 from hokusai_core.queue import QueueDetails, QueueEntry, SyncQueue
 from hokusai_core.registry import ModelRegistry
@@ -79,6 +80,7 @@ __all__ = [
     "MLflowConnectionError",
     "Metric",
     "ModelComparison",
+    "ModelLineage",
     "ModelNotFoundError",
     "ModelRegistry",
     "ModelRegistryEntry",

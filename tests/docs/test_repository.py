@@ -43,6 +43,7 @@ PUBLIC_NAMES = [
     "MLflowConnectionError",
     "Metric",
     "ModelComparison",
+    "ModelLineage",
     "ModelNotFoundError",
     "ModelRegistry",
     "ModelRegistryEntry",
