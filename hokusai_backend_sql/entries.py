@@ -9,7 +9,6 @@ from sqlalchemy import (
     Executable,
     String,
     and_,
-    bindparam,
     case,
     cast,
     insert,
@@ -28,6 +27,7 @@ from hokusai_backend_sql.journal_schema import (
     pruned_operations,
     streams,
 )
+from hokusai_backend_sql.lists import one_of
 from hokusai_backend_sql.schema import (
     DialectInsert,
     database_now,
@@ -46,11 +46,9 @@ _READY_STEP = 1e-6
 # The statements of each append are built once: building them takes longer than running them.
 
 _KNOWN = union_all(
-    select(operations.c.op_id, literal(0.0, Double)).where(
-        operations.c.op_id.in_(bindparam("op_ids", expanding=True))
-    ),
+    select(operations.c.op_id, literal(0.0, Double)).where(one_of(operations.c.op_id, "op_ids")),
     select(pruned_operations.c.op_id, literal(0.0, Double)).where(
-        pruned_operations.c.op_id.in_(bindparam("op_ids", expanding=True))
+        one_of(pruned_operations.c.op_id, "op_ids")
     ),
     select(cast("", String), database_now()),
 )

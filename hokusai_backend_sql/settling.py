@@ -13,6 +13,7 @@ from hokusai_backend_sql.journal_schema import (
     operations,
     streams,
 )
+from hokusai_backend_sql.lists import one_of
 from hokusai_backend_sql.schema import AnyRow, database_now
 from hokusai_backend_sql.stream_rows import (
     lease_lost,
@@ -54,7 +55,7 @@ _TO_SETTLE = select(
     operations.c.late_effects_matter,
     operations.c.state,
     operations.c.content_sha256,
-).where(*_OF_CLAIM, operations.c.op_id.in_(bindparam("op_ids", expanding=True)))
+).where(*_OF_CLAIM, one_of(operations.c.op_id, "op_ids"))
 
 _COUNT_SETTLED = (
     update(streams)
@@ -70,7 +71,7 @@ _UNMARK = (
     update(operations)
     .where(
         *_WAITING,
-        operations.c.op_id.in_(bindparam("op_ids", expanding=True)),
+        one_of(operations.c.op_id, "op_ids"),
         operations.c.marked_by == bindparam("its_fence"),
     )
     .values(marked_by=0, not_before=operations.c.unmarked_not_before)
@@ -78,7 +79,7 @@ _UNMARK = (
 
 _COUNT_ATTEMPT = (
     update(operations)
-    .where(*_WAITING, operations.c.op_id.in_(bindparam("op_ids", expanding=True)))
+    .where(*_WAITING, one_of(operations.c.op_id, "op_ids"))
     .values(attempts=operations.c.attempts + 1, error=bindparam("reason"))
 )
 
@@ -108,16 +109,12 @@ _PUT_OFF = (
     .values(not_before=bindparam("window_end"))
 )
 
-_FORGET_KEYS = delete(operation_keys).where(
-    operation_keys.c.sequence.in_(bindparam("sequences", expanding=True))
-)
-_FORGET_WAITS = delete(operation_waits).where(
-    operation_waits.c.sequence.in_(bindparam("sequences", expanding=True))
-)
+_FORGET_KEYS = delete(operation_keys).where(one_of(operation_keys.c.sequence, "sequences"))
+_FORGET_WAITS = delete(operation_waits).where(one_of(operation_waits.c.sequence, "sequences"))
 
 _FINISH = (
     update(operations)
-    .where(operations.c.sequence.in_(bindparam("sequences", expanding=True)))
+    .where(one_of(operations.c.sequence, "sequences"))
     .values(state=bindparam("end"), settled_at=database_now(), error="", content_sha256=None)
 )
 

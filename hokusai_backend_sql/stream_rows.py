@@ -16,6 +16,7 @@ from hokusai_backend_sql.journal_schema import (
     operations,
     streams,
 )
+from hokusai_backend_sql.lists import one_of
 from hokusai_backend_sql.schema import AnyRow, database_now
 from hokusai_core.errors import LeaseLostError
 from hokusai_core.journal import Claim
@@ -51,7 +52,7 @@ _HELD_BY = (
             operation_waits.c.key == operation_keys.c.key,
         ),
     )
-    .where(operations.c.op_id.in_(bindparam("op_ids", expanding=True)))
+    .where(one_of(operations.c.op_id, "op_ids"))
 )
 
 
@@ -71,7 +72,7 @@ _LOCK_CONTENTS = (
     .where(
         contents.c.sha256.in_(
             select(operations.c.content_sha256).where(
-                operations.c.op_id.in_(bindparam("op_ids", expanding=True)),
+                one_of(operations.c.op_id, "op_ids"),
                 operations.c.content_sha256.is_not(None),
             )
         )

@@ -1,0 +1,64 @@
+"""Conditions on lists of values, whose statement is the same text however long the list is.
+
+SQLAlchemy's ``IN`` writes a parameter for each value, so a list of another length is another
+statement, which has to be built, sent and planned anew. A list that is one parameter is prepared once.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Dialect, Text, TypeDecorator, bindparam
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
+
+
+class _ListOf(TypeDecorator[Sequence[Any]]):
+    """A list as one parameter: an array on PostgreSQL, JSON text on SQLite."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, *, numbers: bool) -> None:
+        super().__init__()
+        self.numbers = numbers
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(ARRAY(BigInteger if self.numbers else Text))
+        return dialect.type_descriptor(Text())
+
+    def process_bind_param(self, value: Sequence[Any] | None, dialect: Dialect) -> Any:
+        values = list(value or ())
+        return values if dialect.name == "postgresql" else json.dumps(values)
+
+
+class one_of(FunctionElement[bool]):  # noqa: N801 - named like the SQL functions beside it
+    """Whether a column's value is in the list that is bound to a name.
+
+    Args:
+        column: Of texts, or of whole numbers.
+        name: Of the parameter: any sequence of values.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any], name: str) -> None:
+        numbers = column.type.python_type is int
+        super().__init__(column, bindparam(name, type_=_ListOf(numbers=numbers)))
+
+
+@compiles(one_of, "postgresql")
+def _postgresql_one_of(element: one_of, compiler: Any, **keywords: Any) -> str:
+    column, values = element.clauses
+    return f"{compiler.process(column, **keywords)} = ANY ({compiler.process(values, **keywords)})"
+
+
+@compiles(one_of, "sqlite")
+def _sqlite_one_of(element: one_of, compiler: Any, **keywords: Any) -> str:
+    column, values = element.clauses
+    listed = f"SELECT value FROM json_each({compiler.process(values, **keywords)})"
+    return f"{compiler.process(column, **keywords)} IN ({listed})"
