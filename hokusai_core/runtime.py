@@ -13,7 +13,13 @@ from functools import partial
 from typing import Any
 
 from hokusai_core.addresses import without_credentials
-from hokusai_core.backends import OpenBackend, check_drivers, find_backend, open_backend
+from hokusai_core.backends import (
+    OpenBackend,
+    check_drivers,
+    destination_of,
+    find_backend,
+    open_backend,
+)
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.clock import Clock, SystemClock
 from hokusai_core.draining import LINGER_SECONDS, BackgroundDrainer, Drain
@@ -169,7 +175,7 @@ class Runtime:
         plugin = find_backend(selection.plugin or selection.backend)
         config = backend_config(selection, "primary")
         check_drivers(plugin, config)
-        destination = plugin.destination(config)
+        destination = destination_of(plugin, config)
         key = _Key(selection.model_copy(update={"plugin": None}), destination)
         with _RUNTIMES_LOCK:
             runtime = _RUNTIMES.get(key)
@@ -250,7 +256,7 @@ class Runtime:
         """The journal's address without credentials; "" where there is no fallback."""
         if self._journal_plugin is None:
             return ""
-        return self._journal_plugin.destination(self._config("journal"))
+        return destination_of(self._journal_plugin, self._config("journal"))
 
     def drain(self) -> Drain:
         """Make a drain of this destination's backlog.
@@ -413,6 +419,10 @@ class Runtime:
         forwarder = self._forwarder()
         return forwarder.forward() if forwarder else 0
 
+    def _dead(self, entry: QueuedOperation, error: str) -> None:
+        self.reporter.refused()
+        self.events.dead(entry, error)
+
     def _drained(self) -> None:
         self.reporter.over()
         self._pruner.prune_if_due()
@@ -436,7 +446,7 @@ class Runtime:
             self.clock,
             self._poison,
             self.events.delivered,
-            self.events.dead,
+            self._dead,
         )
 
     def _drainer_step(self) -> Step:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Annotated
 
 import typer
 
@@ -10,9 +11,14 @@ from hokusai_core.cli.options import AsJson
 from hokusai_core.cli.output import console, table
 
 
-def backends(as_json: AsJson = False) -> None:
+def backends(
+    check: Annotated[
+        bool, typer.Option("--check", help="Open each one, so that its hooks are checked.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """List the installed backends, broken ones with what is wrong with them."""
-    found = installed_backends()
+    found = installed_backends(check=check)
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(backend) for backend in found], indent=2))
         return

@@ -34,6 +34,45 @@ plugin = BackendPlugin(
 )
 """
 
+DEFECTIVE = """
+from hokusai_core.markers import hookimpl
+from hokusai_core.plugins import BackendPlugin
+from hokusai_core.testing.mock import MOCK_CAPABILITIES, MockBackend
+
+
+class Backend(MockBackend):
+    @hookimpl
+    def {defect}: ...
+
+
+plugin = BackendPlugin(
+    name="acme",
+    capabilities=MOCK_CAPABILITIES,
+    open=lambda config: Backend(),
+    destination=lambda config: "acme:",
+)
+"""
+
+HALF = """
+from hokusai_core.markers import hookimpl
+from hokusai_core.plugins import BackendPlugin
+
+
+class Backend:
+    @hookimpl
+    def tracking_check(self, deadline): ...
+
+    def tracking_log_batch(self, operation, deadline): ...
+
+
+plugin = BackendPlugin(
+    name="acme",
+    capabilities=frozenset({"tracking"}),
+    open=lambda config: Backend(),
+    destination=lambda config: "acme:",
+)
+"""
+
 Installer = Callable[..., None]
 
 
@@ -81,8 +120,96 @@ BROKEN = {
     "imports what is not there": ("import no_such_module_at_all", "no_such_module_at_all"),
     "has no plugin": ("other = 1", "AttributeError"),
     "is something else": ("plugin = 'a string'", "str"),
-    "is for another contract": (good("acme", "api_version=(2, 0),"), "contract 2"),
+    "is for a later contract": (
+        good("acme", "api_version=(2, 0),"),
+        "contract 2.0, and this release has 1.0. Upgrade hokusai-tracking",
+    ),
+    "is for an earlier contract": (
+        good("acme", "api_version=(0, 9),"),
+        "contract 0.9, and this release has 1.0. Upgrade it",
+    ),
+    "has a version of another form": (good("acme", "api_version='1.0',"), "api_version '1.0'"),
+    "declares what there is not": (
+        good("acme").replace(
+            "capabilities=MOCK_CAPABILITIES", "capabilities=frozenset({'trakcing'})"
+        ),
+        "'trakcing', which is no capability",
+    ),
+    "declares no specification": (
+        good("acme").replace(
+            "capabilities=MOCK_CAPABILITIES", "capabilities=frozenset({'artifacts'})"
+        ),
+        "declares no specification",
+    ),
+    "raises in its factory": (
+        good("acme").replace("MockBackend()", "1 / 0"),
+        "fails to open: ZeroDivisionError",
+    ),
+    "returns nothing": (good("acme").replace("MockBackend()", "None"), "opens None"),
+    "fails to tell its destination": (
+        good("acme").replace('"acme:"', "config.nonsense"),
+        "destination: AttributeError",
+    ),
+    "tells something else": (good("acme").replace('"acme:"', "7"), "tells int"),
+    "misspells a hook": (
+        DEFECTIVE.format(defect="tracking_log_bach(self, operation, deadline)"),
+        "'tracking_log_bach', which is no hook (is it 'tracking_log_batch'?)",
+    ),
+    "has a hook with other arguments": (
+        DEFECTIVE.format(defect="tracking_log_batch(self, operation)"),
+        "'tracking_log_batch' with the arguments (operation); they must be (operation, deadline)",
+    ),
+    "implements a half": (HALF, "declares 'tracking' and implements 1 of its"),
 }
+OPENED = {
+    "raises in its factory",
+    "returns nothing",
+    "fails to tell its destination",
+    "tells something else",
+    "misspells a hook",
+    "has a hook with other arguments",
+    "implements a half",
+}
+"""The cases that are noticed when the backend is opened."""
+
+
+def test_a_hook_without_its_mark_is_told(install: Installer) -> None:
+    install("acme-backend", module="acme_half", source=HALF, names=["acme"])
+    with pytest.raises(
+        BackendBrokenError, match=r"\(tracking_log_batch lacks the mark @hookimpl\)"
+    ):
+        open_backend("acme", CONFIG)
+
+
+def test_a_plugin_for_a_later_minor_contract_is_used_without_what_is_new(
+    install: Installer,
+) -> None:
+    source = good("acme", "api_version=(1, 7),").replace(
+        "capabilities=MOCK_CAPABILITIES", "capabilities=MOCK_CAPABILITIES | {'telepathy'}"
+    )
+    install("acme-backend", module="acme_later", source=source, names=["acme"])
+    assert open_backend("acme", CONFIG).can("tracking")
+    defective = DEFECTIVE.format(defect="tracking_guess(self, operation, deadline)")
+    later = defective.replace('name="acme"', 'name="acme", api_version=(1, 7)')
+    install("later-backend", module="later", source=later, names=["later"])
+    with pytest.raises(BackendBrokenError, match=r"contract 1\.7.*Upgrade hokusai-tracking"):
+        open_backend("later", CONFIG)
+
+
+def test_what_a_plugin_refuses_of_the_settings_goes_through(install: Installer) -> None:
+    source = """
+from hokusai_core.errors import ConfigurationError
+
+
+def refuse(config):
+    raise ConfigurationError("ACME_URL is not set.")
+""" + good("acme").replace("lambda config: MockBackend()", "refuse")
+    install("acme-backend", module="acme_refuses", source=source, names=["acme"])
+    with pytest.raises(ConfigurationError, match="ACME_URL") as caught:
+        open_backend("acme", CONFIG)
+    assert not isinstance(caught.value, BackendBrokenError)
+    states = {each.name: each.state for each in installed_backends(check=True)}
+    assert states["acme"] == "not configured: ACME_URL is not set."
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -95,8 +222,9 @@ def test_a_broken_plugin_is_named_and_hurts_nobody(install: Installer, case: str
     assert "'acme'" in message
     assert "acme-backend 1.2" in message
     assert cause in message
-    states = {each.name: each.state for each in installed_backends()}
-    assert states["acme"].startswith("broken: ")
+    listed = installed_backends(check=case in OPENED)
+    states = {each.name: each.state for each in listed if each.name in ("acme", "mock")}
+    assert states["acme"] == f"broken: {message}"
     assert states["mock"] == "ready"
     assert open_backend("mock", CONFIG).name == "mock"
 
@@ -108,7 +236,7 @@ def test_a_missing_requirement_names_the_extra(install: Installer) -> None:
         open_backend("acme", CONFIG)
     assert "no_such_driver" in str(caught.value)
     assert "json" not in str(caught.value)
-    assert "[acme]" in str(caught.value)
+    assert "pip install 'acme-backend[acme]'" in str(caught.value)
     states = {each.name: each.state for each in installed_backends()}
     assert "no_such_driver" in states["acme"]
 
@@ -120,6 +248,9 @@ def test_a_name_claimed_twice_is_refused(install: Installer) -> None:
         find_backend("acme")
     assert "acme-backend" in str(caught.value)
     assert "other-backend" in str(caught.value)
+    states = [each.state for each in installed_backends() if each.name == "acme"]
+    assert states == [f"broken: {caught.value}"] * 2
+    assert open_backend("mock", CONFIG).name == "mock"
 
 
 def test_a_plugin_may_have_two_names(install: Installer) -> None:
@@ -199,7 +330,7 @@ def test_a_capability_without_its_hooks_is_refused() -> None:
         open=lambda config: MockBackend(),
         destination=lambda config: "",
     )
-    with pytest.raises(BackendBrokenError, match=r"'journal'.*journal_append.*0 times"):
+    with pytest.raises(BackendBrokenError, match=r"'journal'.*0 of its.*journal_append"):
         open_backend(plugin, replace(CONFIG, role="journal"))
 
 

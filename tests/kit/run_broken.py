@@ -140,7 +140,7 @@ def main() -> None:
             [
                 *options,
                 "-q",
-                "--tb=short",
+                "--tb=native",
                 "-c",
                 str(Path(__file__).with_name("pytest.ini")),
                 __file__,

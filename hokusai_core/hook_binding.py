@@ -1,0 +1,124 @@
+"""Checks that an opened backend keeps the hook contract, and binds its hooks."""
+
+import difflib
+import inspect
+from typing import Any, cast
+
+import pluggy
+
+from hokusai_core.errors import BackendBrokenError
+from hokusai_core.hookspecs import SPECIFICATIONS
+from hokusai_core.markers import PROJECT
+from hokusai_core.plugin_loading import described, is_newer
+from hokusai_core.plugins import BackendPlugin
+
+_ADVICE = "Upgrade it, or see the hooks in the reference."
+
+
+class Hooks:
+    """The bound implementations, as attributes with the hooks' names."""
+
+
+def bind_hooks(
+    plugin: BackendPlugin, implementation: object, specifications: tuple[str, ...]
+) -> Hooks:
+    """Check an implementation against the specifications that its plugin declares, and bind it.
+
+    Args:
+        plugin: The manifest.
+        implementation: The object with the hook implementations.
+        specifications: Those that the caller is going to use.
+
+    Raises:
+        BackendBrokenError: A hook is misspelt, is missing, has other arguments than specified, or
+            is implemented twice.
+
+    """
+    manager = pluggy.PluginManager(PROJECT)
+    for specification in SPECIFICATIONS.values():
+        manager.add_hookspecs(specification)
+    marked = _marked(manager, implementation)
+    who = described(plugin)
+    _check_names(plugin, who, marked)
+    hooks = Hooks()
+    for capability in specifications:
+        if capability not in plugin.capabilities:
+            continue
+        expected = hooks_of(SPECIFICATIONS[capability])
+        _check_complete(who, capability, implementation, marked, expected)
+        for name, arguments in expected.items():
+            setattr(hooks, name, _checked(who, name, marked[name], arguments))
+    try:
+        manager.register(implementation, name=plugin.name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as cause:
+        raise BackendBrokenError(
+            f"{who} does not keep the hook contract: {cause}. {_ADVICE}"
+        ) from cause
+    return hooks
+
+
+def hooks_of(specification: type) -> dict[str, tuple[str, ...]]:
+    """Give the hooks of a specification with the names of their arguments, without ``self``."""
+    return {
+        name: tuple(inspect.signature(cast("Any", member)).parameters)[1:]
+        for name, member in vars(specification).items()
+        if not name.startswith("_") and callable(member)
+    }
+
+
+def _marked(manager: pluggy.PluginManager, implementation: object) -> dict[str, list[Any]]:
+    """Give the methods that are marked as hook implementations, by the hook that they name."""
+    found: dict[str, list[Any]] = {}
+    for attribute in dir(implementation):
+        options = manager.parse_hookimpl_opts(implementation, attribute)
+        if options is not None:
+            name = options.get("specname") or attribute
+            found.setdefault(name, []).append(getattr(implementation, attribute))
+    return found
+
+
+def _check_names(plugin: BackendPlugin, who: str, marked: dict[str, list[Any]]) -> None:
+    known = [name for specification in SPECIFICATIONS.values() for name in hooks_of(specification)]
+    for name in sorted(set(marked) - set(known)):
+        if is_newer(plugin):
+            raise BackendBrokenError(
+                f"{who} implements {name!r} of hook contract "
+                f"{'.'.join(map(str, plugin.api_version))}, which this release does not know. "
+                "Upgrade hokusai-tracking."
+            )
+        close = difflib.get_close_matches(name, known, n=1)
+        guess = f" (is it {close[0]!r}?)" if close else ""
+        raise BackendBrokenError(f"{who} implements {name!r}, which is no hook{guess}. {_ADVICE}")
+
+
+def _check_complete(
+    who: str,
+    capability: str,
+    implementation: object,
+    marked: dict[str, list[Any]],
+    expected: dict[str, tuple[str, ...]],
+) -> None:
+    missing = [name for name in expected if name not in marked]
+    if not missing:
+        return
+    unmarked = [name for name in missing if callable(getattr(implementation, name, None))]
+    hint = f" ({', '.join(unmarked)} lacks the mark @hookimpl)" if unmarked else ""
+    raise BackendBrokenError(
+        f"{who} declares {capability!r} and implements {len(expected) - len(missing)} of its "
+        f"{len(expected)} hooks; missing: {', '.join(missing)}{hint}. {_ADVICE}"
+    )
+
+
+def _checked(who: str, name: str, functions: list[Any], expected: tuple[str, ...]) -> Any:
+    if len(functions) != 1:
+        raise BackendBrokenError(
+            f"{who} implements the hook {name!r} {len(functions)} times; it must be once. {_ADVICE}"
+        )
+    parameters = inspect.signature(functions[0]).parameters
+    if tuple(parameters) != expected:
+        raise BackendBrokenError(
+            f"{who} implements the hook {name!r} with the arguments ({', '.join(parameters)}); they "
+            f"must be ({', '.join(expected)}), in this order. {_ADVICE}"
+        )
+    return functions[0]
