@@ -34,17 +34,17 @@ logger = logging.getLogger("hokusai")
 KIND = "announce_registration"
 """The kind of these entries in the journal."""
 
-RegistrationEventState = Literal["off", "pending", "delivered", "failed"]
+RegistrationEventState = Literal["off", "pending", "delivered", "failed", "discarded"]
 """``off``: no endpoint is configured, or none was when the model was registered; ``pending``: it is
 kept, and sent when that is possible; ``delivered``; ``failed``: refused for good, or kept nowhere, to be
-sent again with ``hokusai events send``."""
+sent again with ``hokusai events send``; ``discarded`` by a person."""
 
 _STATE_OF: dict[EntryState, RegistrationEventState] = {
     "waiting": "pending",
     "delivered": "delivered",
     "dead": "failed",
-    "discarded": "failed",
-    "superseded": "failed",
+    "discarded": "discarded",
+    "superseded": "discarded",
 }
 _ALL: tuple[EntryState, ...] = ("waiting", "delivered", "dead", "discarded", "superseded")
 
@@ -163,14 +163,19 @@ class RegistrationEvents:
         found = self._read(EntryQuery(op_ids=(event_id(_creation_of(version)),), states=_ALL))
         return found[0] if found else RegistrationEvent(state="off")
 
-    def all(self, *states: RegistrationEventState) -> tuple[RegistrationEvent, ...]:
-        """List this destination's events in the order of their registrations, at most 10,000.
+    def all(
+        self, *states: RegistrationEventState, limit: int = 10_000
+    ) -> tuple[RegistrationEvent, ...]:
+        """List this destination's events in the order of their registrations.
 
         Args:
             states: Those in these states; none for all.
+            limit: Most that are listed.
         """
         wanted = tuple(state for state in _ALL if not states or _STATE_OF[state] in states)
-        return self._read(EntryQuery(destination=self._destination, kinds=(KIND,), states=wanted))
+        return self._read(
+            EntryQuery(destination=self._destination, kinds=(KIND,), states=wanted, limit=limit)
+        )
 
     def _send_or_keep(
         self, operation: AnnounceRegistration, sendable: AnnounceRegistration | None

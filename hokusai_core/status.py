@@ -25,8 +25,10 @@ from hokusai_core.errors import (
 )
 from hokusai_core.hookspecs import Journal
 from hokusai_core.journal import Backlog, EntryQuery, QueuedOperation
+from hokusai_core.listener import ObserverStatus
 from hokusai_core.operations import Value
 from hokusai_core.queries import ModelQuery
+from hokusai_core.registration_events import RegistrationEvent
 from hokusai_core.resolution import select_backends, settings_with, sort_arguments
 from hokusai_core.retry import Retry
 from hokusai_core.runtime import Runtime
@@ -36,6 +38,9 @@ STUCK_SECONDS = 300.0
 """A stream that has failed, or was due and left alone, for so long is reported as stuck."""
 
 _LISTED_DEAD_LETTERS = 20
+_LISTED_EVENTS = 20
+_OBSERVERS_SECONDS = 2.0
+"""How long the import of installed observers is waited for."""
 _ATTEMPTS = 2
 
 Place = Literal["journal", "spool"]
@@ -94,7 +99,8 @@ class Status(Value):
     ``spool_waiting`` those in the spool, ``others`` those of other destinations; ``dead`` counts the
     dead letters of the whole journal. ``oldest_seconds`` is the age of the oldest operation that
     waits here. A figure is None where what could tell it does not answer. At most 100 streams and
-    20 dead letters are listed for each place.
+    20 dead letters are listed for each place. ``events_endpoint`` is where registration events go, ""
+    for nowhere; ``registration_events`` are those that are not delivered, at most 20.
     """
 
     backend: str
@@ -117,6 +123,9 @@ class Status(Value):
     spool_waiting: int | None = 0
     others: dict[str, int] = {}
     plugins: tuple[InstalledBackend, ...] = ()
+    events_endpoint: str = ""
+    registration_events: tuple[RegistrationEvent, ...] = ()
+    observers: tuple[ObserverStatus, ...] = ()
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -197,7 +206,12 @@ def status(
     with ThreadPoolExecutor(1, thread_name_prefix="hokusai-status") as other:
         journal = other.submit(_journal, runtime)
         figures = _primary(primary, runtime, seconds)
-        return Status.model_validate(figures | journal.result() | {"plugins": installed_backends()})
+        followers = {
+            "plugins": installed_backends(),
+            "observers": runtime.observers.status(wait=_OBSERVERS_SECONDS),
+            "events_endpoint": runtime.settings.events_endpoint,
+        }
+        return Status.model_validate(figures | journal.result() | followers)
 
 
 def counted(count: int, noun: str) -> str:
@@ -319,6 +333,11 @@ def _journal(runtime: Runtime) -> dict[str, object]:
         "oldest_seconds": max(_ages(told, runtime.destination), default=None),
         "streams": streams,
         "others": _others(told, runtime.destination),
+        "registration_events": (
+            runtime.registration_events.all("pending", "failed", limit=_LISTED_EVENTS)
+            if told
+            else ()
+        ),
     }
 
 

@@ -88,7 +88,7 @@ class TokenizedModels(ModelRegistrations):
             )
             if given is not None
         }
-        schema = json.loads(model_tags.json_tag(api_schema, "api_schema")) if api_schema else None
+        schema = None if api_schema is None else _json_value(api_schema, "api_schema")
         evaluation_tags = {EVALUATION_TAGS[key]: text for key, text in evaluation.items()}
         proposal = next((more[key] for key in _PROPOSAL_NAMES if more.get(key)), token)
         source = self._sources.locate(uri, name, {})
@@ -242,6 +242,13 @@ def _baseline(value: Any) -> float:
     if not finite:
         raise InvalidInputError("baseline_value must be a finite number, neither NaN nor infinite.")
     return number
+
+
+def _json_value(value: Any, name: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise InvalidInputError(f"{name} holds {constant}, which JSON cannot say.")
+
+    return json.loads(model_tags.json_tag(value, name), parse_constant=refuse)
 
 
 def _metadata(value: Any, name: str) -> str:

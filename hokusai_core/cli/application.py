@@ -10,6 +10,7 @@ from hokusai_core.cli.backends import backends
 from hokusai_core.cli.database import database
 from hokusai_core.cli.demo import demo
 from hokusai_core.cli.doctor import doctor
+from hokusai_core.cli.events import events
 from hokusai_core.cli.queue import queue
 from hokusai_core.cli.status import status
 from hokusai_core.cli.sync import sync
@@ -67,6 +68,7 @@ application.command()(doctor)
 application.command()(backends)
 application.command()(demo)
 application.add_typer(queue, name="queue")
+application.add_typer(events, name="events")
 application.add_typer(database, name="db")
 
 

@@ -73,6 +73,7 @@ def _facts(found: Status) -> list[tuple[str, Text | str]]:
         ("elsewhere", f"{counted(count, 'operation')} for {name}")
         for name, count in sorted(found.others.items())
     ]
+    rows += _followers(found)
     usable = [plugin.name for plugin in found.plugins if plugin.state == "ready"]
     rows.append(("backends", ", ".join(usable) or "none"))
     rows += [
@@ -80,6 +81,25 @@ def _facts(found: Status) -> list[tuple[str, Text | str]]:
         for plugin in found.plugins
         if plugin.state != "ready"
     ]
+    return rows
+
+
+def _followers(found: Status) -> list[tuple[str, Text | str]]:
+    """Give a line for the registration events, and one for each observer."""
+    rows: list[tuple[str, Text | str]] = []
+    if found.events_endpoint or found.registration_events:
+        open_events = len(found.registration_events)
+        told = f"{counted(open_events, 'event')} not delivered" if open_events else "all delivered"
+        where = found.events_endpoint or "HOKUSAI_EVENTS_ENDPOINT is not set here"
+        rows.append(("events", Text(f"{told} ({where})", BAD if open_events else "")))
+        rows += [
+            ("", f"{event.name} {event.version}: {event.state}. {event.error}".rstrip())
+            for event in found.registration_events
+        ]
+    for observer in found.observers:
+        text = f"{observer.name} ({observer.origin}): {observer.state} {observer.error}".rstrip()
+        good = observer.state in ("ready", "not loaded")
+        rows.append(("observer", Text(text, "" if good else BAD)))
     return rows
 
 
