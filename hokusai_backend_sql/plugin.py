@@ -15,7 +15,9 @@ def _open(config: BackendConfig) -> object:
 def _destination(config: BackendConfig) -> str:
     from hokusai_backend_sql.database_url import database_url, describe
 
-    return config.settings.destination or describe(database_url(config))
+    # The setting names the primary; a journal is told to people by its address.
+    named = config.settings.destination if config.role == "primary" else ""
+    return named or describe(database_url(config))
 
 
 def _on_a_server(config: BackendConfig) -> bool:

@@ -73,7 +73,10 @@ def _findings(
         if journal.needs_spool(config):
             yield from _examined(journal, backend_config(selection, "spool"))
     try:
-        found = status(settings, tracking_uri=uri, backend=backend)
+        # Looking delivers nothing.
+        found = status(
+            settings.model_copy(update={"auto_sync": False}), tracking_uri=uri, backend=backend
+        )
     except HokusaiError as failure:
         yield _failed("server", failure)
         return

@@ -202,7 +202,7 @@ class Router:
             # So that look-ups by model, alias and tag work in an outage; a failure costs nothing.
             self._fallback.note(operation, self._destination, receipt.primary_id)
         if self._reporter.under_way and not self._settings.auto_sync:
-            self._reporter.over()
+            self._reporter.over(drained=False)
 
     def _queue(
         self,
