@@ -13,7 +13,7 @@ from hokusai_core.testing.cuts import Cuts
 
 Answer = TypeVar("Answer")
 
-_Behaviour = Literal["fail", "time_out_before", "time_out_after", "delay"]
+_Behaviour = Literal["succeed", "fail", "time_out_before", "time_out_after", "delay"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class FailureScript:
         self._down = False
         self.calls: list[tuple[str, str]] = []
         """Every call so far as (hook name, ``op_id``), with "" for reads."""
+
+    def succeed(self, n: int = 1) -> None:
+        """Let the next ``n`` writes be carried out, before the steps that are told after this."""
+        self._add(_Step("succeed"), n)
 
     def refuse(self, n: int = 1) -> None:
         """Let the next ``n`` calls raise UnavailableError, as a refused connection does."""
@@ -118,7 +122,7 @@ class FailureScript:
             rejection = self._rejections.get(kind)
         if rejection is not None:
             raise rejection
-        if step is None:
+        if step is None or step.behaviour == "succeed":
             return effect()
         if step.behaviour == "time_out_after":
             effect()

@@ -12,7 +12,7 @@ import pytest
 import hokusai_core
 from tests.docs.pages import ROOT
 
-PACKAGES = ("hokusai_core", "hokusai_backend_mlflow", "hokusai_backend_sql")
+PACKAGES = ("hokusai_core", "hokusai_backend_mlflow", "hokusai_backend_sql", "hokusai_pytest")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 MOST_LINES = 400
 HEAVY = ("mlflow", "sqlalchemy", "alembic", "psycopg", "pandas", "sklearn", "typer", "rich")

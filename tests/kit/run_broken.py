@@ -142,7 +142,7 @@ def main() -> None:
                 "-q",
                 "--tb=native",
                 "-c",
-                str(Path(__file__).with_name("pytest.ini")),
+                str(Path(__file__).with_name("plain.ini")),
                 __file__,
             ],
             plugins=[judge],
