@@ -12,6 +12,7 @@ from time import time
 from typing import IO, Any
 
 from hokusai_core.addresses import without_credentials
+from hokusai_core.clock import Deadline
 from hokusai_core.errors import (
     AuthenticationError,
     BackendError,
@@ -26,6 +27,7 @@ from hokusai_core.settings import Settings
 
 _MOST_BYTES = 1 << 20
 _SHOWN_CHARACTERS = 300
+_LEAST_SECONDS = 0.01
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TIMEOUT, _CONFLICT, _TOO_MANY = 401, 403, 404, 408, 409, 429
 _REDIRECTS = range(300, 400)
 _REFUSALS = range(400, 500)
@@ -35,22 +37,30 @@ class Endpoint:
     """The Hokusai endpoint. Nothing is tried again here.
 
     Args:
-        settings: Its ``api_endpoint`` and ``api_key``; a request takes at most ``write_timeout``.
+        settings: Its ``api_key``; a request takes at most ``write_timeout``.
+        address: Not given, ``api_endpoint`` of the settings, which takes nobody without a key.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, address: str | None = None) -> None:
         self._settings = settings
-        self._base = settings.api_endpoint.rstrip("/")
+        self._base = (address or settings.api_endpoint).rstrip("/")
+        self._key = settings.api_key.get_secret_value() if settings.api_key else ""
+        self._needs_key = address is None
 
     def post(
-        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+        deadline: Deadline | None = None,
     ) -> dict[str, Any]:
-        """Send a JSON object and give the JSON object that is the answer.
+        """Send a JSON object and give the JSON object that is the answer; {} where it is empty.
 
         Args:
             path: Below the endpoint, such as ``/api/v1/models/baseline``.
             body: What to send.
             headers: More headers.
+            deadline: Not given, ``write_timeout`` from now.
 
         Raises:
             AuthenticationError: There is no key, or the endpoint does not accept it (401).
@@ -60,8 +70,7 @@ class Endpoint:
             PermanentError: Any other refusal (4xx).
         """
         what = f"POST {without_credentials(self._base)}{path}"
-        key = self._settings.api_key
-        if not (key and key.get_secret_value()):
+        if self._needs_key and not self._key:
             raise AuthenticationError(f"{what} needs a key. Set HOKUSAI_API_KEY, or pass api_key=.")
         request = urllib.request.Request(
             f"{self._base}{path}",
@@ -69,25 +78,31 @@ class Endpoint:
             headers={
                 "Content-Type": "application/json",
                 "Accept": "application/json",
-                "Authorization": f"Bearer {key.get_secret_value()}",
+                **({"Authorization": f"Bearer {self._key}"} if self._key else {}),
                 **(headers or {}),
             },
             method="POST",
         )
-        return self._bounded(request, what)
+        return self._bounded(
+            request, what, (deadline or Deadline(self._settings.write_timeout)).remaining()
+        )
 
-    def _bounded(self, request: urllib.request.Request, what: str) -> dict[str, Any]:
+    def _bounded(
+        self, request: urllib.request.Request, what: str, seconds: float
+    ) -> dict[str, Any]:
         """Wait for the answer no longer than the budget: name resolution and drips included."""
-        seconds = self._settings.write_timeout
         outcome: queue.Queue[dict[str, Any] | BaseException] = queue.Queue()
 
         def ask() -> None:
             try:
-                outcome.put(_ask(request, what, seconds))
+                outcome.put(_ask(request, what, max(seconds, _LEAST_SECONDS), self._key))
             except BaseException as failure:  # noqa: BLE001 - it is raised in the caller's thread
                 outcome.put(failure)
 
-        threading.Thread(target=ask, name="hokusai-endpoint", daemon=True).start()
+        try:
+            threading.Thread(target=ask, name="hokusai-endpoint", daemon=True).start()
+        except RuntimeError as cause:
+            raise UnavailableError(f"{what}: not sent, because the process is ending.") from cause
         try:
             answer = outcome.get(timeout=seconds)
         except queue.Empty as cause:
@@ -116,19 +131,18 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Give no new request, so that the redirect itself is the answer."""
 
 
-def _ask(request: urllib.request.Request, what: str, seconds: float) -> dict[str, Any]:
+def _ask(request: urllib.request.Request, what: str, seconds: float, key: str) -> dict[str, Any]:
     opener = urllib.request.build_opener(_NoRedirect())
     try:
         with opener.open(request, timeout=seconds) as answer:
-            content = answer.read(_MOST_BYTES)
+            content = answer.read(_MOST_BYTES).strip() or b"{}"
     except urllib.error.HTTPError as refusal:
         with refusal:
-            raise _refusal(refusal, what) from refusal
+            raise _refusal(refusal, what, key) from refusal
     except (OSError, HTTPException) as cause:
         reason = getattr(cause, "reason", cause)
         raise UnavailableError(
-            f"{what}: no answer ({type(reason).__name__}). Is HOKUSAI_API_ENDPOINT right, and the "
-            "service up?",
+            f"{what}: no answer ({type(reason).__name__}). Is the address right, and the service up?",
             maybe_applied=not isinstance(cause, urllib.error.URLError),
         ) from cause
     try:
@@ -144,7 +158,7 @@ def _ask(request: urllib.request.Request, what: str, seconds: float) -> dict[str
     return values
 
 
-def _refusal(refusal: urllib.error.HTTPError, what: str) -> BackendError:
+def _refusal(refusal: urllib.error.HTTPError, what: str, key: str) -> BackendError:
     status = refusal.code
     said = f"{what}: HTTP {status}"
     if status == _UNAUTHORIZED:
@@ -165,7 +179,9 @@ def _refusal(refusal: urllib.error.HTTPError, what: str) -> BackendError:
     except (OSError, HTTPException):
         reason = ""
     kinds = {_NOT_FOUND: NotFoundError, _CONFLICT: ConflictError}
-    return kinds.get(status, RejectedError)(f"{said}: {reason[:_SHOWN_CHARACTERS]}")
+    # A service may echo what it was sent; the key goes before the text is cut, or a part would stay.
+    shown = reason.replace(key, "***") if key else reason
+    return kinds.get(status, RejectedError)(f"{said}: {shown[:_SHOWN_CHARACTERS]}")
 
 
 def _retry_after(value: str) -> float | None:

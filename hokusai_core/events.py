@@ -5,7 +5,7 @@ An event says what happened to one primary, seen from one process. None holds cr
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from hokusai_core.values import RunStatus, Value, now_milliseconds
 
@@ -22,6 +22,8 @@ class Event(Value):
     ``destination`` is the identity of the primary; ``at`` is when it happened, in milliseconds
     since 1970.
     """
+
+    model_config = ConfigDict(defer_build=True)  # most processes never tell one
 
     destination: str
     at: int = Field(default_factory=now_milliseconds)

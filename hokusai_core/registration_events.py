@@ -248,8 +248,7 @@ class RegistrationEvents:
     def _open(self) -> "EventEndpoint":
         from hokusai_core.event_endpoint import EventEndpoint  # ssl and http, where they are needed
 
-        settings = self._settings
-        return EventEndpoint(settings.events_endpoint, settings.api_key, settings.request_timeout)
+        return EventEndpoint(self._settings)
 
 
 def _creation_of(version: ModelVersion) -> str:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hokusai_core import limits, model_tags, validation
-from hokusai_core.endpoint import Endpoint
 from hokusai_core.entities import ModelVersion
 from hokusai_core.errors import (
     AlreadyExistsError,
@@ -207,6 +206,8 @@ class ModelRegistrations(ModelEdits):
         run_id = validation.run_id(mlflow_run_id)
         details = dict(validation.mapping(metadata, "metadata"))
         model_tags.json_tag(details, "metadata")
+        from hokusai_core.endpoint import Endpoint  # it imports ssl and http
+
         answer = Endpoint(self.runtime.settings).post(
             "/api/v1/models/baseline",
             {"model_type": name, "mlflow_run_id": run_id, "metadata": details},

@@ -1,16 +1,18 @@
 """The registration event: once the version is real, durable, retried, and sent again on command."""
 
 import json
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hokusai_core import ModelRegistry, Settings, SyncQueue
+from hokusai_core import ConfigurationError, ModelRegistry, RejectedError, Settings, SyncQueue
 from hokusai_core.entities import ModelVersion
 from hokusai_core.event_operations import AnnounceRegistration, event_id
 from hokusai_core.operations import dump_operation, load_operation
@@ -145,8 +147,6 @@ def test_in_an_outage_it_waits_for_the_real_version(bench: Bench, endpoint: Stub
 def test_it_never_precedes_a_registration_that_is_refused(
     bench: Bench, endpoint: StubServer
 ) -> None:
-    from hokusai_core import RejectedError
-
     bench.mock.down()
     version, _ = bench.register()
     bench.mock.reject("create_model_version", RejectedError("no versions today"))
@@ -181,7 +181,9 @@ def test_a_failure_is_kept_and_retried(tmp_path: Path, trouble: Answer) -> None:
         try:
             version, event = bench.register()
             assert event.state == "pending"
-            assert str(trouble.status) in event.error
+            assert (f"HTTP {trouble.status}" in event.error) or (
+                trouble.status == 200 and "no JSON object" in event.error
+            )
             assert wait_for(lambda: bench.events.of(version).state == "delivered", 30)
             assert len(endpoint.requests) == 3
             assert len({r.headers["Idempotency-Key"] for r in endpoint.requests}) == 1
@@ -197,7 +199,7 @@ def test_an_endpoint_that_is_not_there_costs_no_time_and_is_found_when_it_comes(
     bench = Bench(tmp_path, f"http://127.0.0.1:{port}")
     version, event = bench.register()
     assert event.state == "pending"
-    assert "Connection refused" in event.error
+    assert "ConnectionRefusedError" in event.error
     assert [e.state for e in bench.events.all("pending")] == ["pending"]
     bench.drain(0.0)
     assert bench.events.of(version).state == "pending"
@@ -209,9 +211,6 @@ def test_an_endpoint_that_is_not_there_costs_no_time_and_is_found_when_it_comes(
 
 
 def test_a_silent_endpoint_costs_no_more_than_the_budget(tmp_path: Path) -> None:
-    import socket
-    import time
-
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         bench = Bench(tmp_path, url, auto_sync=False, write_timeout=0.4, request_timeout=5.0)
@@ -220,7 +219,7 @@ def test_a_silent_endpoint_costs_no_more_than_the_budget(tmp_path: Path) -> None
         _, second = bench.register()
         assert time.monotonic() - began < 10
         assert (event.state, second.state) == ("pending", "pending")
-        assert "did not answer in time" in event.error
+        assert "no answer" in event.error
         bench.close()
 
 
@@ -333,8 +332,6 @@ def test_the_operation_survives_the_journal_and_has_one_id_for_one_registration(
     "address", ["registry.hokus.ai", "ftp://host/", "http://", "https://user:secret@host/api"]
 )
 def test_a_wrong_endpoint_is_refused_without_its_credentials(address: str) -> None:
-    from hokusai_core import ConfigurationError
-
     with pytest.raises(ConfigurationError, match="EVENTS_ENDPOINT") as refusal:
         Settings.load(events_endpoint=address)
     assert "secret" not in str(refusal.value)
