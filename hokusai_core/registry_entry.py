@@ -1,5 +1,6 @@
 """What a registration returns."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
@@ -148,21 +149,20 @@ class ModelRegistryEntry(Value):
         until = time.monotonic() + timeout
         entry = self
         while not (entry.sync_state == "delivered" and entry.mlflow_version):
+            with contextlib.suppress(TransientError):
+                entry = entry.refresh()
             if entry.sync_state == "dead":
                 raise DeadLetterError(
                     f"The primary refused {self.name!r}, model {self.model_id!r}, for good. See why "
                     "with `hokusai queue list`."
                 )
-            if time.monotonic() >= until:
-                raise NotDeliveredError(
-                    f"{self.name!r}, model {self.model_id!r}, is not on the primary after "
-                    f"{timeout:g} s. It is kept; deliver it with `hokusai sync`."
-                )
-            time.sleep(_POLL_SECONDS)
-            try:
-                entry = self.refresh()
-            except TransientError:
-                continue
+            if entry.sync_state == "pending":
+                if time.monotonic() >= until:
+                    raise NotDeliveredError(
+                        f"{self.name!r}, model {self.model_id!r}, is not on the primary after "
+                        f"{timeout:g} s. It is kept; deliver it with `hokusai sync`."
+                    )
+                time.sleep(_POLL_SECONDS)
         return entry
 
     @classmethod
