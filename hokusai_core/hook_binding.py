@@ -2,13 +2,15 @@
 
 import difflib
 import inspect
-from typing import Any, cast
+from functools import cache, partial
+from typing import Any, NoReturn, cast
 
 import pluggy
 
-from hokusai_core.errors import BackendBrokenError
-from hokusai_core.hookspecs import SPECIFICATIONS
+from hokusai_core.errors import BackendBrokenError, ConfigurationError
+from hokusai_core.hookspecs import CAPABILITIES, SPECIFICATIONS, needed_for
 from hokusai_core.markers import PROJECT
+from hokusai_core.operations import Operation
 from hokusai_core.plugin_loading import described, is_newer
 from hokusai_core.plugins import BackendPlugin
 
@@ -42,12 +44,14 @@ def bind_hooks(
     _check_names(plugin, who, marked)
     hooks = Hooks()
     for capability in specifications:
-        if capability not in plugin.capabilities:
-            continue
-        expected = hooks_of(SPECIFICATIONS[capability])
+        specified = hooks_of(SPECIFICATIONS[capability])
+        expected = {name: specified[name] for name in specified if not _lacking(plugin, name)}
         _check_complete(who, capability, implementation, marked, expected)
-        for name, arguments in expected.items():
-            setattr(hooks, name, _checked(who, name, marked[name], arguments))
+        for name in specified:
+            if name in expected:
+                setattr(hooks, name, _checked(who, name, marked[name], specified[name]))
+            else:
+                setattr(hooks, name, partial(_refuse, plugin, name))
     try:
         manager.register(implementation, name=plugin.name)
         manager.check_pending()
@@ -56,6 +60,35 @@ def bind_hooks(
             f"{who} does not keep the hook contract: {cause}. {_ADVICE}"
         ) from cause
     return hooks
+
+
+def check_capability(plugin: BackendPlugin, operation: Operation) -> None:
+    """Check that a backend can carry an operation out, before anything is sent or kept.
+
+    Raises:
+        ConfigurationError: It does not declare the capability.
+
+    """
+    if operation.specification in SPECIFICATIONS and _lacking(plugin, operation.hook):
+        _refuse(plugin, operation.hook)
+
+
+@cache
+def _needed(hook: str) -> frozenset[str]:
+    return needed_for(hook)
+
+
+def _lacking(plugin: BackendPlugin, hook: str) -> frozenset[str]:
+    return _needed(hook) - plugin.capabilities
+
+
+def _refuse(plugin: BackendPlugin, hook: str, *_arguments: object, **_named: object) -> NoReturn:
+    missing = sorted(_lacking(plugin, hook))
+    raise ConfigurationError(
+        f"Backend {plugin.name!r} cannot do this: it does not declare the capability "
+        f"{' and '.join(map(repr, missing))} ({CAPABILITIES[missing[0]]}) Choose another backend "
+        "with HOKUSAI_BACKEND or backend=."
+    )
 
 
 def hooks_of(specification: type) -> dict[str, tuple[str, ...]]:

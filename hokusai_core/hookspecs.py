@@ -2,7 +2,8 @@
 
 A plugin declares in its manifest which of the three specifications it implements (capabilities
 ``tracking``, ``registry``, ``journal``), and then implements every hook of each, with exactly the
-arguments given here. Every hook returns a value, never None. Rules for all of them:
+arguments given here; those behind a capability that it does not declare (``artifacts``,
+``logged_models``) may be left out. Every hook returns a value, never None. Rules for all of them:
 
 * Write hooks take the operation and a deadline, stay within it, and return a
   :class:`~hokusai_core.entities.Receipt`. They raise
@@ -464,3 +465,34 @@ SPECIFICATIONS: dict[str, type] = {
     "journal": Journal,
 }
 """Each specification by the capability that declares it."""
+
+CAPABILITIES: dict[str, str] = {
+    "tracking": "Keeps experiments, runs, metrics, params and tags.",
+    "registry": "Keeps registered models, versions, tags and aliases.",
+    "journal": "Keeps operations that wait for a primary, so that it can serve as the fallback.",
+    "artifacts": "Stores files; without it, logging a file is refused before anything is written.",
+    "logged_models": "Keeps MLflow 3 logged models; without it, models are a run's artifacts.",
+}
+"""Every capability that a plugin may declare, with what it means."""
+
+_BEHIND: dict[str, tuple[str, ...]] = {
+    "artifacts": (
+        "tracking_log_artifact",
+        "tracking_list_artifacts",
+        "tracking_download_artifact",
+        "registry_download_model",
+    ),
+    "logged_models": (
+        "tracking_create_logged_model",
+        "tracking_finalize_logged_model",
+        "tracking_find_logged_models",
+        "tracking_find_run_models",
+        "tracking_get_logged_model",
+    ),
+}
+
+
+def needed_for(hook: str) -> frozenset[str]:
+    """Give the capabilities that a plugin has to declare for a hook to be called: one or two."""
+    optional = {capability for capability, hooks in _BEHIND.items() if hook in hooks}
+    return frozenset({hook.partition("_")[0], *optional})

@@ -54,6 +54,12 @@ class Circuits:
         return self.artifacts if isinstance(operation, LogArtifact) else self.primary
 
 
+_KEPT_NOWHERE = (
+    "The record is kept nowhere: there is no fallback. Log it again when the primary is back, or let "
+    "records wait in a journal (HOKUSAI_FALLBACK)."
+)
+
+
 class Router:
     """Carries writes to the primary while it is well, and to the journal while it is not.
 
@@ -85,6 +91,7 @@ class Router:
         clock: Clock,
         on_queued: Callable[[], None],
         on_delivered: Callable[[AnyOperation, AnyOperation, str], None] = lambda *_: None,
+        check: Callable[[AnyOperation], None] = lambda _: None,
     ) -> None:
         self._primary = primary
         self._destination = destination
@@ -97,6 +104,7 @@ class Router:
         self._clock = clock
         self._on_queued = on_queued
         self._on_delivered = on_delivered
+        self._check = check
         self._retry = Retry(settings.attempts, clock, random.Random())
         self._queue_first = (
             QueuedDelivery(fallback, destination, streams, on_queued)
@@ -117,7 +125,9 @@ class Router:
             PermanentError: The primary refuses it.
             NotStoredError: Primary, journal and spool all failed.
             TransientError: The primary is away, and there is no fallback.
+            ConfigurationError: The primary does not declare what the operation needs.
         """
+        self._check(operation)
         operation = self._canonical(operation)
         commutes = isinstance(operation, LogBatch) and operation.only_metrics
         if self._queue_first is not None:
@@ -152,15 +162,17 @@ class Router:
         permit = circuit.admit()
         if permit is None:
             failure = CircuitOpenError(
-                f"{self._destination} failed a moment ago, so it was not asked again yet"
+                f"{self._destination} failed a moment ago, so it was not asked again yet."
             )
             if self._fallback is None:
+                failure.add_note(_KEPT_NOWHERE)
                 raise failure
             return self._queue(self._fallback, operation, open_content, failure)
         try:
             receipt = self._send(sendable, open_content, circuit, permit)
         except TransientError as failure:
             if self._fallback is None:
+                failure.add_note(_KEPT_NOWHERE)
                 raise
             return self._queue(self._fallback, operation, open_content, failure)
         self._delivered(operation, receipt)

@@ -286,8 +286,10 @@ class RunReader:
             return None
         try:
             models = self._sources.ask(
-                lambda backend: backend.tracking.tracking_find_run_models(
-                    primary_id, self._sources.deadline()
+                lambda backend: (
+                    backend.tracking.tracking_find_run_models(primary_id, self._sources.deadline())
+                    if backend.can("logged_models")
+                    else ()
                 )
             )
         except (TransientError, NotFoundError):

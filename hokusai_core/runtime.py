@@ -33,6 +33,7 @@ from hokusai_core.events import CircuitName
 from hokusai_core.fallback import FallbackStore
 from hokusai_core.forwarding import Forwarder
 from hokusai_core.group_commit import GroupCommit
+from hokusai_core.hook_binding import check_capability
 from hokusai_core.hookspecs import Journal
 from hokusai_core.ids import IdTranslator
 from hokusai_core.journal import QueuedOperation
@@ -136,6 +137,7 @@ class Runtime:
             clock,
             on_queued=self._queued,
             on_delivered=partial(self.events.delivered, waited=False),
+            check=partial(check_capability, plugin),
         )
         self.sources = Sources(
             self.primary,
@@ -213,7 +215,8 @@ class Runtime:
         """
         if self.selection.plugin is not None:
             raise ConfigurationError(
-                f"A run on backend {self._plugin.name!r}, given as an object, cannot be pickled."
+                f"A run on backend {self._plugin.name!r}, given as an object, cannot be pickled. "
+                "Choose the backend by its name instead."
             )
         secrets = {"api_key", "database_url"}
         settings = self.settings.model_dump(
@@ -459,7 +462,9 @@ class Runtime:
             return 0
         journal, spool = self.fallback.backlog(self.destination)
         if journal is None or (spool is None and self.fallback.spool is not None):
-            raise JournalUnavailableError("The journal does not tell what is left.")
+            raise JournalUnavailableError(
+                "The journal does not tell what is left; `hokusai doctor` says what is wrong."
+            )
         return sum(
             figures.by_destination.get(self.destination, 0)
             for figures in (journal, spool)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hokusai_core import ExperimentManager, ModelRegistry
 from hokusai_core.backends import find_backend, installed_backends, open_backend
+from hokusai_core.clock import Deadline
 from hokusai_core.errors import (
     BackendBrokenError,
     BackendNotFoundError,
@@ -321,6 +323,38 @@ def test_only_declared_capabilities_are_bound() -> None:
     assert opened.journal.journal_close()
     with pytest.raises(AttributeError):
         opened.tracking.tracking_check  # noqa: B018 - that the hook is not there is the point
+
+
+def test_what_is_not_declared_is_refused_before_anything_is_written() -> None:
+    mock = MockBackend()
+    plugin = replace(mock.plugin, capabilities=frozenset({"tracking"}), own_journal=False)
+    settings = Settings.load(fallback="none")
+    manager = ExperimentManager("e", backend=plugin, settings=settings)
+    run = manager.start_run()
+    with pytest.raises(ConfigurationError, match=r"'mock' cannot do this.*'artifacts'"):
+        run.log_text("text", "a.txt")
+    with pytest.raises(ConfigurationError, match="'artifacts'"):
+        run.list_artifacts()
+    with pytest.raises(ConfigurationError, match="'registry'"):
+        ModelRegistry(backend=plugin, settings=settings).register_baseline(
+            model="s3://b/m", model_type="classification"
+        )
+    run.log_metric("loss", 0.5)
+    run.end()
+    hooks = {hook for hook, _ in mock.calls}
+    assert not any("artifact" in hook or hook.startswith("registry_") for hook in hooks)
+
+
+def test_hooks_of_a_capability_that_is_not_declared_may_be_left_out() -> None:
+    class OnlyRuns(MockBackend):
+        tracking_log_artifact = None  # type: ignore[assignment]
+        tracking_get_logged_model = None  # type: ignore[assignment]
+        registry_check = None  # type: ignore[assignment]
+
+    plugin = replace(OnlyRuns().plugin, capabilities=frozenset({"tracking"}))
+    opened = open_backend(plugin, CONFIG)
+    with pytest.raises(ConfigurationError, match="'logged_models'"):
+        opened.tracking.tracking_get_logged_model("m-1", Deadline(5))
 
 
 def test_a_capability_without_its_hooks_is_refused() -> None:

@@ -239,7 +239,7 @@ def journal(clock: WallClock) -> MemoryJournal:
 
 def append(journal: MemoryJournal, operation: Operation, **fields: object) -> int:
     values = {"operation": operation, "destination": "d"} | fields
-    return journal.journal_append((Entry.model_validate(values),), None)
+    return journal.journal_append((Entry(**values),), None)
 
 
 REQUEST = ClaimRequest(destination="d", worker="w", lease_seconds=30, late_effect_seconds=60)
