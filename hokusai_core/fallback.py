@@ -243,7 +243,8 @@ class FallbackStore:
         permit = self._breaker.admit()
         if permit is None:
             raise JournalUnavailableError(
-                "The journal failed a moment ago, so it was not asked again yet."
+                "The journal failed a moment ago, so it was not asked again yet. Try again in some "
+                "seconds; `hokusai doctor` says what is wrong."
             )
         try:
             answer = question(self.journal)

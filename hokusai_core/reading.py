@@ -87,7 +87,8 @@ class Sources:
         permit = circuit.admit()
         if permit is None:
             raise CircuitOpenError(
-                f"{self.destination} failed a moment ago, so it was not asked again yet."
+                f"{self.destination} failed a moment ago, so it was not asked again yet. "
+                "Try again later; `hokusai status` tells whether it is back."
             )
         with circuit.judging(permit):
             try:

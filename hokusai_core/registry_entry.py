@@ -153,8 +153,8 @@ class ModelRegistryEntry(Value):
                 entry = entry.refresh()
             if entry.sync_state == "dead":
                 raise DeadLetterError(
-                    f"The primary refused {self.name!r}, model {self.model_id!r}, for good. See why "
-                    "with `hokusai queue list`."
+                    f"The primary refused {self.name!r}, model {self.model_id!r}, for good. It is "
+                    "kept in the journal: `hokusai queue list` tells why."
                 )
             if entry.sync_state == "pending":
                 if time.monotonic() >= until:

@@ -119,8 +119,8 @@ class RunHandle(RunValues, RunFiles):
                 return primary_id
             if state == "dead":
                 raise DeadLetterError(
-                    f"The primary refused the creation of run {self._run_id} for good. See why with "
-                    "`hokusai status`."
+                    f"The primary refused the creation of run {self._run_id} for good. It is "
+                    "kept in the journal, with all that was logged: `hokusai queue list` tells why."
                 )
             if time.monotonic() >= until:
                 raise NotDeliveredError(

@@ -1,14 +1,13 @@
 """``hokusai sync``: deliver what waits."""
 
 import dataclasses
-import json
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -21,11 +20,29 @@ from hokusai_core.journal import Backlog
 from hokusai_core.runtime import Runtime
 from hokusai_core.status import counted
 from hokusai_core.sync_progress import SyncProgress
+from hokusai_core.values import Value
 
 if TYPE_CHECKING:
     from hokusai_core.metrics import SyncMetrics
 
 _POLL_SECONDS = 1.0
+
+
+class SyncReport(Value):
+    """What a sync came to; with ``--watch``, one for each round that settled something, in a line.
+
+    ``delivered`` and ``dead`` count what was settled now, ``left`` what still waits; ``complete``
+    says that nothing does. ``reasons`` names streams that wait, each with its reason; ``others``
+    counts what waits for other destinations, which was left alone.
+    """
+
+    destination: str
+    delivered: int
+    dead: int
+    left: int
+    complete: bool
+    reasons: dict[str, str]
+    others: dict[str, int]
 
 
 def sync(
@@ -53,7 +70,9 @@ def sync(
     wrong settings, or no journal. Any number of these may run at once, on any machines.
     """
     if metrics_port is not None and not watch:
-        raise ConfigurationError("--metrics-port goes with --watch only.")
+        raise ConfigurationError(
+            "--metrics-port goes with --watch only. Add --watch, or leave it out."
+        )
     out = console(stderr=True)
     with open_runtime(tracking_uri, backend) as runtime, _stopped_by_signals() as stop:
         if watch:
@@ -63,7 +82,7 @@ def sync(
         with SyncProgress(out, runtime, quiet=as_json) as progress:
             report = runtime.drain().run(wait_seconds=wait, stop=stop, on_progress=progress)
     if as_json:
-        typer.echo(json.dumps(_figures(report, runtime.destination), indent=2))
+        typer.echo(_figures(report, runtime.destination).model_dump_json(indent=2))
     else:
         _print(report, runtime.destination, console(), interrupted=stop.is_set())
     raise typer.Exit(0 if report.complete and not report.dead else 1)
@@ -103,7 +122,7 @@ def _watch(
                 out.print(f"Waiting since now: {trouble}")
         if report.delivered or report.dead:
             if as_json:
-                typer.echo(json.dumps(_figures(report, runtime.destination)))
+                typer.echo(_figures(report, runtime.destination).model_dump_json())
             else:
                 out.print(_summary(report))
         if not trouble and trouble_since is not None:
@@ -149,12 +168,10 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
             signal.signal(each, handler)
 
 
-def _figures(report: DrainReport, destination: str) -> dict[str, Any]:
-    return {
-        "destination": destination,
-        **dataclasses.asdict(report),
-        "complete": report.complete,
-    }
+def _figures(report: DrainReport, destination: str) -> SyncReport:
+    return SyncReport(
+        destination=destination, complete=report.complete, **dataclasses.asdict(report)
+    )
 
 
 def _summary(report: DrainReport) -> str:
