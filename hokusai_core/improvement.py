@@ -109,14 +109,24 @@ def experiment_history(
     wanted = None
     if baseline_model_id is not None:
         wanted = validation.text(baseline_model_id, "baseline_model_id", empty=False)
+        wanted = wanted[: limits.PARAM_VALUE_CHARACTERS]
+    found = manager.search_runs(
+        _filter_for(wanted), order_by=["start_time DESC"], max_results=limits.SEARCH_RESULTS
+    )
     return [
         _summary(run)
-        for run in manager.search_runs(
-            order_by=["start_time DESC"], max_results=limits.SEARCH_RESULTS
-        )
+        for run in found
         if "baseline_model_id" in run.data.params
-        and (wanted is None or run.data.params["baseline_model_id"] == wanted)
+        and wanted in (None, run.data.params["baseline_model_id"])
     ]
+
+
+def _filter_for(baseline: str | None) -> str:
+    """Narrow the search where a filter can say it: none holds a text with quotes of both kinds."""
+    for quote in "'", '"':
+        if baseline is not None and quote not in baseline:
+            return f"params.baseline_model_id = {quote}{baseline}{quote}"
+    return ""
 
 
 def _judge(

@@ -27,6 +27,9 @@ def as_table(values: Any, what: str) -> Array:
         raise InvalidInputError(f"{what} must be a list or array, not {type(values).__name__}.")
     try:
         array = np.asarray(values)
+        if is_text(array) and isinstance(values, list | tuple):
+            # numpy writes numbers among texts as text.
+            array = np.asarray(values, dtype=object)
     except (TypeError, ValueError, RuntimeError) as cause:
         raise InvalidInputError(f"{what} cannot be read as an array: {cause}") from cause
     if array.ndim == _TWO_DIMENSIONS and array.shape[1] == 1:

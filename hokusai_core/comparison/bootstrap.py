@@ -79,13 +79,13 @@ class SumsTable:
         )
 
 
-def deal(rows: int, random: np.random.Generator, most: int = MOST_GROUPS) -> tuple[Array, int]:
-    """Deal rows at random into groups of equal size.
+def deal(rows: int, random: np.random.Generator, most: int | None = None) -> tuple[Array, int]:
+    """Deal rows at random into groups of equal size, at most ``most`` (None is MOST_GROUPS).
 
     Returns:
         The group of each row, and how many groups there are.
     """
-    groups = min(rows, most)
+    groups = min(rows, MOST_GROUPS if most is None else most)
     if groups == rows:
         return np.arange(rows), groups
     return random.permutation(rows) % groups, groups

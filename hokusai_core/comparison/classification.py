@@ -5,6 +5,7 @@ import numpy as np
 from hokusai_core.comparison.arrays import Array
 from hokusai_core.comparison.bootstrap import (
     MOST_CELLS,
+    MOST_GROUPS,
     Interval,
     SumsTable,
     deal,
@@ -14,6 +15,7 @@ from hokusai_core.comparison.coding import encode
 
 _MOST_CLASSES = 5000
 _MOST_NUMBERS = 40_000_000
+_LEAST_GROUPS = 200
 _COLUMNS = 5
 
 
@@ -93,7 +95,7 @@ class CountedRows:
         )
 
     def _groups(self, random: np.random.Generator) -> SumsTable:
-        most = max(200, min(2048, _MOST_NUMBERS // (_COLUMNS * self._classes)))
+        most = max(_LEAST_GROUPS, min(MOST_GROUPS, _MOST_NUMBERS // (_COLUMNS * self._classes)))
         group, groups = deal(len(self._labels), random, most)
         size = self._classes
         sums = np.empty((groups, _COLUMNS, size))

@@ -70,7 +70,7 @@ def auroc_interval(
     positives, above, negatives, below = np.moveaxis(samples, 2, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         each = above / positives + below / negatives - np.array(areas)
-    weights = positives / positives.sum(axis=1, keepdims=True)
+        weights = positives / positives.sum(axis=1, keepdims=True)
     return interval((weights * each).sum(axis=1), confidence)
 
 

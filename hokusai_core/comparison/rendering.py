@@ -59,9 +59,9 @@ def html_report(comparison: Mapping[str, Any]) -> str:
 
 
 def _heads(comparison: Mapping[str, Any]) -> tuple[str, ...]:
-    validation.mapping(comparison, "comparison")
+    given = validation.mapping(comparison, "comparison")
     for key in _NEEDED:
-        if key not in comparison:
+        if key not in given:
             raise InvalidInputError(
                 f"The comparison has no {key!r}: pass what compare_models returned."
             )
