@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Connection,
     Double,
     Integer,
     and_,
     bindparam,
     case,
+    func,
     or_,
     select,
     true,
@@ -29,6 +31,10 @@ from hokusai_core.journal import Claim, ClaimRequest, QueuedOperation
 
 _LOOKS_PER_TRANSACTION = 20
 """Streams that are looked at in one transaction, so that none is long."""
+
+_CHARACTERS_PER_ENTRY = 2_000
+"""What the payloads of a claim hold, on average, at most: a claim of batches of a thousand metrics is a
+few of them, so that the memory of a worker is bounded."""
 
 _FIRST_HOLD, _LONGEST_HOLD = 0.1, 5.0
 """Seconds until a stream that is held back is looked at again, if nothing wakes it before."""
@@ -61,12 +67,30 @@ _FIRST_DUE = (
     .with_for_update(skip_locked=True)
 )
 
-_WAITING = (
-    select(operations)
+_sized = (
+    select(
+        operations.c.sequence,
+        func.sum(func.length(operations.c.payload))
+        .over(order_by=operations.c.sequence, rows=(None, -1))
+        .label("before"),
+    )
     .where(*_OF_STREAM)
     .order_by(operations.c.sequence)
     .limit(bindparam("most", type_=Integer))
+    .subquery("sized")
 )
+_WAITING = (
+    select(operations)
+    .where(
+        *_OF_STREAM,
+        operations.c.sequence
+        <= select(func.max(_sized.c.sequence))
+        .where(func.coalesce(_sized.c.before, 0) < bindparam("most_characters", type_=BigInteger))
+        .scalar_subquery(),
+    )
+    .order_by(operations.c.sequence)
+)
+"""The first entries of the stream, as many as may be handed out and held in memory at once."""
 
 _provider = operations.alias("provider")
 _FIRST_HELD = (
@@ -155,7 +179,8 @@ def _first_due(connection: Connection, destination: str) -> AnyRow | None:
 
 def _claim(connection: Connection, stream: AnyRow, request: ClaimRequest) -> Claim | None:
     """Claim a locked stream; None where its first operation is held back, which is noted."""
-    rows = connection.execute(_WAITING, _names(stream) | {"most": request.limit}).all()
+    sizes = {"most": request.limit, "most_characters": request.limit * _CHARACTERS_PER_ENTRY}
+    rows = connection.execute(_WAITING, _names(stream) | sizes).all()
     if not rows:
         _hold(connection, stream, ready_at=stream.now + _LONGEST_HOLD, waiting_for="")
         return None

@@ -119,6 +119,10 @@ _FINISH = (
 )
 
 
+_PROVIDES_NOTHING = "log_batch"
+"""The kind of nearly all operations of a backlog; nothing ever waits for one."""
+
+
 def renew(connection: Connection, claim: Claim) -> None:
     """Begin the lease anew; raises LeaseLostError where the claim is over."""
     row = connection.execute(
@@ -133,7 +137,12 @@ def renew(connection: Connection, claim: Claim) -> None:
 def settle(connection: Connection, claim: Claim, settlements: Sequence[Settlement]) -> int:
     """Record outcomes and mappings, and begin the lease anew; returns how many were waiting."""
     by_op_id = {settlement.op_id: settlement for settlement in settlements}
-    held = streams_held_by(connection, list(by_op_id))
+    providing = [
+        queued.op_id
+        for queued in claim.operations
+        if queued.op_id in by_op_id and queued.kind != _PROVIDES_NOTHING
+    ]
+    held = streams_held_by(connection, providing)
     if any(isinstance(queued.operation, LogArtifact) for queued in claim.operations):
         lock_contents(connection, list(by_op_id))
     stream = lock_claimed(connection, claim, held)
@@ -199,7 +208,9 @@ def forget_keys(connection: Connection, rows: Sequence[AnyRow]) -> None:
     sequences = [row.sequence for row in rows]
     if not sequences:
         return
-    connection.execute(_FORGET_KEYS, {"sequences": sequences})
+    providing = [row.sequence for row in rows if row.kind != _PROVIDES_NOTHING]
+    if providing:
+        connection.execute(_FORGET_KEYS, {"sequences": providing})
     connection.execute(_FORGET_WAITS, {"sequences": sequences})
     for sha256 in sorted(row.content_sha256 for row in rows if row.content_sha256):
         drop_reference(connection, sha256)

@@ -50,7 +50,10 @@ def main() -> int:
     if options.write and not broken:
         report.write(figures)
     missed = sum(not one.reached for one in figures)
-    print(f"{len(figures) - missed} of {len(figures)} reached" + (f"; broken: {broken}" if broken else ""))
+    print(
+        f"{len(figures) - missed} of {len(figures)} reached"
+        + (f"; broken: {broken}" if broken else "")
+    )
     return 1 if missed or broken else 0
 
 

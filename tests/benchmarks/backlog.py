@@ -37,9 +37,7 @@ def fill(database: Database, *, waiting: int, delivered: int) -> None:
                 if database.is_sqlite
                 else ""
             )
-            source = (
-                "numbers" if database.is_sqlite else f"generate_series(0, {count} - 1) AS n"
-            )
+            source = "numbers" if database.is_sqlite else f"generate_series(0, {count} - 1) AS n"
             connection.execute(
                 text(
                     f"{numbers} INSERT INTO {prefix}operations (op_id, kind, stream, destination, "

@@ -219,9 +219,7 @@ def queued(bench: Bench) -> list[Figure]:
     run_id = client.create_run("0").info.run_id
     figures = []
     for durability, limit in (("process", 25e-6), ("relaxed", 5e-6)):
-        run = bench.manager(
-            bench.mlflow_url, delivery="queued", durability=durability
-        ).start_run()
+        run = bench.manager(bench.mlflow_url, delivery="queued", durability=durability).start_run()
         bare = bare_sqlite(bench.new_folder() / "bare.db", synced=False)
         pending = []
         times = in_turns(

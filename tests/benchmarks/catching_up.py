@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric as MlflowMetric
 
 from hokusai_core import ExperimentManager, ModelRegistry
+from hokusai_core.versions import register_version
 from tests.benchmarks.harness import Bench, Figure, benchmark, timed
 
 _RAW_THREADS = 4
@@ -104,16 +105,14 @@ def catch_up_runs(bench: Bench) -> list[Figure]:
 def catch_up_registrations(bench: Bench) -> list[Figure]:
     count = bench.count(1_000, least=50)
     manager = queueing(bench)
-    registry = ModelRegistry(
-        bench.mlflow_url, settings=manager.runtime.settings
-    )
+    registry = ModelRegistry(bench.mlflow_url, settings=manager.runtime.settings)
     client = MlflowClient(bench.mlflow_url)
     run = manager.start_run()
     drained(manager)
     name = f"queued {uuid.uuid4().hex[:8]}"
     source = f"s3://bucket/{name}"
     for _ in range(count):
-        registry.create_version(name, source, run_id=run.run_id)
+        register_version(registry.runtime, name, source=source, run_id=run.run_id)
     other = f"raw {uuid.uuid4().hex[:8]}"
     client.create_registered_model(other)
 
@@ -141,9 +140,7 @@ def _in_threads(call: Callable[[int], object], count: int) -> None:
         list(pool.map(call, range(count)))
 
 
-def _rates(
-    what: str, rates: tuple[float, float], unit: str, peer: str, share: float
-) -> Figure:
+def _rates(what: str, rates: tuple[float, float], unit: str, peer: str, share: float) -> Figure:
     own, theirs = rates
     return Figure(
         what,

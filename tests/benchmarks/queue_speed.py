@@ -5,8 +5,6 @@ import subprocess
 import sys
 import time
 
-from sqlalchemy import text
-
 from hokusai_backend_sql.engine import Database
 from hokusai_backend_sql.journal import SqlJournal
 from hokusai_core import Settings
@@ -16,7 +14,8 @@ from hokusai_core.operations import LogBatch, MetricPoint
 from tests.benchmarks.backlog import DESTINATION, fill
 from tests.benchmarks.harness import Bench, Figure, benchmark, median, timed
 
-_STREAMS = 20
+_EACH = 1000
+"""Operations of one stream: as many as one claim hands out."""
 
 
 @benchmark("claim-settle")
@@ -25,7 +24,7 @@ def claim_settle(bench: Bench) -> list[Figure]:
     database = Database(url, Settings.load(data_dir=bench.new_folder(), journal_timeout=600))
     database.upgrade()
     journal = SqlJournal(database)
-    count = bench.count(20_000, least=2_000)
+    count = bench.count(20_000, least=5_000)
     _rate(journal, count)
     empty = max(_rate(journal, count) for _ in range(3))
     fill(database, waiting=0, delivered=bench.count(1_000_000, least=100_000))
@@ -48,7 +47,7 @@ def _rate(journal: Journal, count: int) -> float:
     entries = tuple(
         Entry(
             operation=LogBatch(
-                run_id=f"run{number % _STREAMS}",
+                run_id=f"run{number // _EACH}",
                 metrics=(MetricPoint(key="loss", value=0.5, timestamp=number),),
             ),
             destination=DESTINATION,
@@ -64,9 +63,7 @@ def _rate(journal: Journal, count: int) -> float:
         claim = claims[0]
         journal.journal_settle(
             claim,
-            tuple(
-                Settlement(op_id=entry.op_id, outcome="delivered") for entry in claim.operations
-            ),
+            tuple(Settlement(op_id=entry.op_id, outcome="delivered") for entry in claim.operations),
         )
         journal.journal_release(claim, Release())
         done += len(claim.operations)
@@ -92,9 +89,6 @@ def backlog(bench: Bench) -> list[Figure]:
         took = median(
             sorted(timed(lambda journal=journal: journal.journal_backlog("")) for _ in range(5))
         )
-        with database._engine.connect() as connection:
-            rows = connection.scalar(text("SELECT 1"))
-        assert rows == 1
         database.close()
         figures.append(
             Figure(
@@ -112,11 +106,8 @@ _MEMORY = """
 import json, resource, sys, threading
 from pathlib import Path
 from hokusai_core import ExperimentManager, Settings
+from hokusai_core.entities import Receipt
 from hokusai_core.testing import MockBackend
-import hokusai_core.testing.mock
-
-class Forgetful(MockBackend):
-    pass
 
 folder, batches = Path(sys.argv[1]), int(sys.argv[2])
 mock = MockBackend()
@@ -134,7 +125,6 @@ def write(operation, deadline, open_content=None):
     global taken
     if operation.kind == "log_batch":
         taken += len(operation.metrics)
-        from hokusai_core.entities import Receipt
         return Receipt()
     return plain(operation, deadline, open_content)
 

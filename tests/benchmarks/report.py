@@ -13,7 +13,10 @@ _BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 def table(figures: list[Figure]) -> str:
     """Give the figures as a table."""
-    lines = ["| what | Hokusai | beside it, in the same run | to reach | |", "|---|---|---|---|---|"]
+    lines = [
+        "| what | Hokusai | beside it, in the same run | to reach | |",
+        "|---|---|---|---|---|",
+    ]
     lines += [
         f"| {one.what} | {one.ours} | {one.peer} | {one.target} | "
         f"{'reached' if one.reached else 'missed'} |"

@@ -119,7 +119,8 @@ def _beside(
         first = 1000 + part * steps
         ours.append(
             per_step(
-                work, lambda step, first=first: run.log_metrics(metrics, step=first + step),
+                work,
+                lambda step, first=first: run.log_metrics(metrics, step=first + step),
                 steps // 4,
             )
         )
