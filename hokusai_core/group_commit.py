@@ -3,11 +3,12 @@
 For queued delivery with ``durability="relaxed"``, the one stated exception to the rule that a write
 which returned is durable. A call appends the checked values to a bounded buffer; operations are built
 when the buffer is flushed: 50 ms after its first value, and before anything else is written, read,
-waited for, forked or closed. So a crash of the process loses what was logged within its last 50 ms and
-the time of one flush, at most :data:`MOST_POINTS` points, and nothing else.
+waited for, forked or closed. So the death of the process loses what was logged within its last 50 ms
+and the time of one flush, at most :data:`MOST_POINTS` points, and nothing else.
 """
 
 import logging
+import os
 import threading
 import time
 import weakref
@@ -42,16 +43,14 @@ class PointSink(Protocol):
 class GroupCommit:
     """The buffer of one runtime. Safe to use from several threads, and across ``fork``.
 
-    A flush that fails keeps its values, logs an error, and lets the next call raise; it is tried
-    again with each flush, until the buffer is full and calls are refused.
+    A flush that fails keeps its values, logs an error, and is tried again with the next flush; until
+    one succeeds, each call that would add a value tries, and raises where that fails.
     """
 
     def __init__(self) -> None:
         self._buffer: deque[tuple[PointSink, RawPoint]] = deque()
-        self._failure: HokusaiError | None = None
-        self._closed = False
+        self._at_fork = False
         self.reset_after_fork()
-        self._buffer.clear()
 
     def add(self, sink: PointSink, point: RawPoint) -> None:
         """Keep one point until the next flush.
@@ -61,10 +60,10 @@ class GroupCommit:
             point: Checked already.
 
         Raises:
-            NotStoredError: An earlier flush failed. The point was not taken.
+            NotStoredError: Journal and spool failed, and still do. The point was not taken.
         """
-        if self._failure is not None:
-            self._raise_failure()
+        if self._failing:
+            self.flush()
         buffer = self._buffer
         buffer.append((sink, point))
         if not self._due.is_set():
@@ -74,10 +73,10 @@ class GroupCommit:
 
     def add_all(self, sink: PointSink, points: Sequence[RawPoint]) -> None:
         """Keep several points until the next flush; like :meth:`add`."""
-        if self._failure is not None:
-            self._raise_failure()
+        if self._failing:
+            self.flush()
         buffer = self._buffer
-        buffer.extend((sink, point) for point in points)
+        buffer.extend([(sink, point) for point in points])
         if not self._due.is_set():
             self._start()
         if len(buffer) >= MOST_POINTS:
@@ -89,95 +88,127 @@ class GroupCommit:
         Raises:
             NotStoredError: Journal and spool failed; the values are kept in memory and tried again.
         """
-        if not self._buffer and self._failure is None:
-            # What another thread is flushing at this moment was not necessarily stored yet.
-            if self._flushing.acquire(timeout=_LOCK_SECONDS):
-                self._flushing.release()
+        if self._flushed_by == threading.get_ident():
             return
         if not self._flushing.acquire(timeout=_LOCK_SECONDS):
             raise NotStoredError(
-                "Metrics that wait in memory could not be stored within "
-                f"{_LOCK_SECONDS:g} s; they are tried again.",
+                f"Metrics that wait in memory could not be stored within {_LOCK_SECONDS:g} s; they "
+                "are tried again.",
                 (),
             )
         try:
-            self._flush()
+            self._flushed_by = threading.get_ident()
+            if self._buffer:
+                self._flush()
         finally:
+            self._flushed_by = 0
             self._flushing.release()
-
-    def _flush(self) -> None:
-        buffer = self._buffer
-        by_sink: dict[PointSink, list[RawPoint]] = {}
-        self._due.clear()
-        for _ in range(len(buffer)):
-            sink, point = buffer.popleft()
-            by_sink.setdefault(sink, []).append(point)
-        failure: HokusaiError | None = None
-        for sink, points in by_sink.items():
-            try:
-                sink.write_points(points)
-            except HokusaiError as reason:
-                failure = reason
-                buffer.extendleft((sink, point) for point in reversed(points))
-        if failure is not None and self._failure is None:
-            logger.error(
-                "%d metrics that wait in memory could not be stored; they are tried again. %s",
-                len(buffer),
-                failure,
-            )
-        self._failure = failure
-        if failure is not None:
-            raise failure
 
     def reset_after_fork(self) -> None:
         """In a forked child: the parent writes what is in its buffer."""
         self._buffer.clear()
-        self._failure = None
+        self._failing = False
         self._flushing = threading.Lock()
+        self._flushed_by = 0
         self._starting = threading.Lock()
         self._due = threading.Event()
+        self._handed_over: list[GroupCommit] = []
         self._thread: threading.Thread | None = None
+        weakref.finalize(self, self._due.set).atexit = False
 
-    def flush_before_fork(self) -> None:
-        """Let the child see what was logged before; a failure stays with the parent."""
+    def _flush(self) -> None:
+        buffer = self._buffer
+        left: dict[PointSink, list[RawPoint]] = {}
+        self._due.clear()
+        for _ in range(len(buffer)):
+            sink, point = buffer.popleft()
+            left.setdefault(sink, []).append(point)
+        failure: HokusaiError | None = None
         try:
-            self.flush()
-        except HokusaiError:
-            logger.debug("A flush before a fork failed; it is tried again in the parent.")
-
-    def _raise_failure(self) -> None:
-        failure = self._failure
+            for sink, points in tuple(left.items()):
+                try:
+                    sink.write_points(points)
+                except HokusaiError as reason:
+                    failure = reason
+                else:
+                    del left[sink]
+        finally:
+            # Also after Ctrl-C: a point that is appended twice is one point.
+            for sink, points in left.items():
+                buffer.extendleft((sink, point) for point in reversed(points))
+            if left:
+                self._start()
         if failure is None:
+            self._failing = False
             return
-        self.flush()
+        if not self._failing:
+            logger.error(
+                "%d metrics that wait in memory could not be stored, and are tried again. %s",
+                len(buffer),
+                failure,
+            )
+        self._failing = True
+        raise failure
 
     def _start(self) -> None:
-        """Let the thread flush in a moment."""
+        """Let the thread flush in a moment; until then it keeps this buffer alive."""
         with self._starting:
+            if self._due.is_set():
+                return
+            self._handed_over.append(self)
             self._due.set()
             if self._thread is None or not self._thread.is_alive():
+                self._flush_before_forks()
                 self._thread = threading.Thread(
                     target=_run,
-                    args=(weakref.ref(self), self._due),
+                    args=(self._due, self._handed_over),
                     name="hokusai-flush",
                     daemon=True,
                 )
                 self._thread.start()
 
+    def _flush_before_forks(self) -> None:
+        """Let a child see what was logged before it came to be.
 
-def _run(reference: "weakref.ref[GroupCommit]", due: threading.Event) -> None:
-    """Flush while the buffer lives."""
+        Registered once the journal is open: what is registered last is called first, and the journal
+        closes its connections before a fork.
+        """
+        if self._at_fork or not hasattr(os, "register_at_fork"):
+            return
+        self._at_fork = True
+        reference = weakref.ref(self)
+
+        def before() -> None:
+            group = reference()
+            if group is None:
+                return
+            try:
+                group.flush()
+            except HokusaiError:
+                logger.debug("A flush before a fork failed; the parent tries again.")
+
+        os.register_at_fork(before=before)
+
+    def _let_go(self) -> None:
+        """Let the buffer be forgotten, unless something was added meanwhile."""
+        with self._starting:
+            if not self._due.is_set():
+                self._handed_over.clear()
+
+
+def _run(due: threading.Event, handed_over: list[GroupCommit]) -> None:
+    """Flush a moment after each first value; ends when the buffer is forgotten."""
     while True:
         due.wait()
-        time.sleep(INTERVAL_SECONDS)
-        group = reference()
-        if group is None:
+        if not handed_over:
             return
+        time.sleep(INTERVAL_SECONDS)
+        group = handed_over[0]
         try:
             group.flush()
-        except HokusaiError:
-            due.set()
+        except HokusaiError as failure:
+            logger.debug("The flush of metrics failed: %s", failure)
         except Exception:
             logger.exception("A defect in the flush of metrics; they are kept and tried again.")
-            due.set()
+        group._let_go()
         del group

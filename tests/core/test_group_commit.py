@@ -1,0 +1,158 @@
+"""The buffer of metrics: what is added is written once, in order, soon, and never lost silently."""
+
+import gc
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+
+import pytest
+
+from hokusai_core import group_commit
+from hokusai_core.errors import NotStoredError
+from hokusai_core.group_commit import GroupCommit, RawPoint
+from tests.support.waiting import wait_for
+
+
+class Sink:
+    """Keeps what is written; fails while ``failure`` is set."""
+
+    def __init__(self) -> None:
+        self.written: list[RawPoint] = []
+        self.calls = 0
+        self.failure: BaseException | None = None
+
+    def write_points(self, points: Sequence[RawPoint]) -> None:
+        self.calls += 1
+        if self.failure is not None:
+            raise self.failure
+        self.written.extend(points)
+
+
+def points(count: int, first: int = 0) -> list[RawPoint]:
+    return [("loss", number / 7, number, number) for number in range(first, first + count)]
+
+
+def test_values_are_written_together_and_in_order() -> None:
+    group, sink = GroupCommit(), Sink()
+    for point in points(100):
+        group.add(sink, point)
+    group.flush()
+    assert sink.written == points(100)
+    assert sink.calls <= 2, "the flush of the thread at most besides"
+
+
+def test_values_are_written_soon_without_a_flush() -> None:
+    group, sink = GroupCommit(), Sink()
+    for first in (0, 10, 20):
+        group.add_all(sink, points(10, first))
+        assert wait_for(lambda first=first: len(sink.written) == first + 10)
+    assert sink.written == points(30)
+
+
+def test_a_full_buffer_is_flushed_by_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "MOST_POINTS", 10)
+    monkeypatch.setattr(group_commit, "INTERVAL_SECONDS", 60)
+    group, sink = GroupCommit(), Sink()
+    for point in points(9):
+        group.add(sink, point)
+    assert sink.written == []
+    group.add(sink, points(1, 9)[0])
+    assert sink.written == points(10)
+
+
+def test_a_failed_flush_is_loud_keeps_its_values_and_is_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    group, sink, other = GroupCommit(), Sink(), Sink()
+    sink.failure = NotStoredError("The disk is full.", ())
+    group.add_all(sink, points(5))
+    group.add(other, points(1)[0])
+    with pytest.raises(NotStoredError, match="The disk is full"):
+        group.flush()
+    assert other.written == points(1), "the failure of one run is not that of another"
+    with pytest.raises(NotStoredError, match="The disk is full"):
+        group.add(sink, points(1, 99)[0])
+    told = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert len(told) == 1, "once, not with each attempt"
+    sink.failure = None
+    group.add(sink, points(1, 5)[0])
+    group.flush()
+    assert sink.written == points(6)
+    assert other.written == points(1)
+
+
+def test_ctrl_c_in_a_flush_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "INTERVAL_SECONDS", 60)
+    group, sink = GroupCommit(), Sink()
+    sink.failure = KeyboardInterrupt()
+    group.add_all(sink, points(5))
+    with pytest.raises(KeyboardInterrupt):
+        group.flush()
+    sink.failure = None
+    group.flush()
+    assert sink.written == points(5)
+
+
+def test_values_of_a_run_that_nobody_holds_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "INTERVAL_SECONDS", 0.2)
+    written: list[RawPoint] = []
+
+    class Held(Sink):
+        group: GroupCommit
+
+        def write_points(self, points: Sequence[RawPoint]) -> None:
+            written.extend(points)
+
+    sink = Held()
+    sink.group = GroupCommit()
+    sink.group.add_all(sink, points(5))
+    forgotten, thread = weakref.ref(sink), sink.group._thread
+    del sink
+    gc.collect()
+    assert wait_for(lambda: written == points(5))
+    assert thread is not None
+
+    def gone() -> bool:
+        gc.collect()
+        return forgotten() is None and not thread.is_alive()
+
+    assert wait_for(gone)
+
+
+def test_threads_lose_nothing() -> None:
+    group, sink = GroupCommit(), Sink()
+
+    def log(first: int) -> None:
+        for point in points(2_000, first):
+            group.add(sink, point)
+
+    threads = [threading.Thread(target=log, args=(n * 2_000,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    group.flush()
+    assert sorted(sink.written, key=lambda point: point[3]) == points(8_000)
+    for number in range(4):
+        own = [one[3] for one in sink.written if one[3] // 2_000 == number]
+        assert own == sorted(own)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_flushes_first_and_the_child_has_a_buffer_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_commit, "INTERVAL_SECONDS", 60)
+    group, sink = GroupCommit(), Sink()
+    group.add_all(sink, points(5))
+    child = os.fork()
+    if child == 0:
+        group.reset_after_fork()
+        known = sink.written == points(5)
+        group.add_all(sink, points(5, 5))
+        group.flush()
+        os._exit(0 if known and sink.written == points(10) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    group.flush()
+    assert sink.written == points(5)
