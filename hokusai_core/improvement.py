@@ -114,19 +114,16 @@ def experiment_history(
         _filter_for(wanted), order_by=["start_time DESC"], max_results=limits.SEARCH_RESULTS
     )
     return [
-        _summary(run)
-        for run in found
-        if "baseline_model_id" in run.data.params
-        and wanted in (None, run.data.params["baseline_model_id"])
+        _summary(run) for run in found if wanted in (None, run.data.params["baseline_model_id"])
     ]
 
 
 def _filter_for(baseline: str | None) -> str:
-    """Narrow the search where a filter can say it: none holds a text with quotes of both kinds."""
+    """Narrow the search as far as a filter can say it: none holds a text with both kinds of quotes."""
     for quote in "'", '"':
         if baseline is not None and quote not in baseline:
             return f"params.baseline_model_id = {quote}{baseline}{quote}"
-    return ""
+    return "params.baseline_model_id != ''"
 
 
 def _judge(

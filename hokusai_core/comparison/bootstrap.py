@@ -16,7 +16,7 @@ Two ways keep that small where there are many rows, neither of which looks at th
   a group of its own, and this is the plain bootstrap.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +31,8 @@ MOST_CELLS = 4096
 _NUMBERS_AT_ONCE = 1 << 22
 _LEAST_SHARE = 0.9
 
-Improvement = Callable[[Array], Array]
-"""Gives the improvement in each sample, from the samples' sums (one row for each sample)."""
+Compute = Callable[[Array], dict[str, Array]]
+"""Gives the improvements by metric, from the sums of samples (one row for each sample)."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,25 @@ class SumsTable:
     draws: int
     probabilities: Array | None = None
 
-    def samples(self, resamples: int, random: np.random.Generator) -> Array:
-        """Draw samples, and give the sums of each: ``resamples`` rows."""
-        at_once = max(1, _NUMBERS_AT_ONCE // max(len(self.sums), 1))
+    def over_samples(
+        self, resamples: int, random: np.random.Generator, compute: Compute
+    ) -> dict[str, Array]:
+        """Draw samples, and compute improvements from the sums of each.
+
+        Args:
+            resamples: How many samples.
+            random: Where chance comes from.
+            compute: Called with the sums of some samples, one row for each.
+
+        Returns:
+            By metric, the improvement in each sample.
+        """
+        at_once = max(1, _NUMBERS_AT_ONCE // max(self.sums.shape))
         parts = []
-        left = resamples
-        while left:
-            count = min(at_once, left)
-            parts.append(self._drawn(count, random) @ self.sums)
-            left -= count
-        return np.concatenate(parts)
+        for done in range(0, resamples, at_once):
+            count = min(at_once, resamples - done)
+            parts.append(compute(self._drawn(count, random) @ self.sums))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _drawn(self, count: int, random: np.random.Generator) -> Array:
         if self.probabilities is not None:
@@ -91,8 +100,8 @@ def deal(rows: int, random: np.random.Generator, most: int | None = None) -> tup
     return random.permutation(rows) % groups, groups
 
 
-def group_sums(columns: list[Array], group: Array, groups: int) -> SumsTable:
-    """Sum columns of numbers over each group."""
+def group_sums(columns: Iterable[Array], group: Array, groups: int) -> SumsTable:
+    """Sum columns of numbers over each group; each column is let go once it is summed."""
     sums = [np.bincount(group, weights=column, minlength=groups) for column in columns]
     return SumsTable(np.stack(sums, axis=1), draws=groups)
 

@@ -13,8 +13,8 @@ from hokusai_core.comparison.bootstrap import (
 )
 from hokusai_core.comparison.coding import encode
 
-_MOST_CLASSES = 5000
-_MOST_NUMBERS = 40_000_000
+_MOST_CLASSES = 1000
+_MOST_NUMBERS = 10_000_000
 _LEAST_GROUPS = 200
 _COLUMNS = 5
 
@@ -74,12 +74,18 @@ class CountedRows:
         """Give the interval of each metric's improvement; {} where there are too many classes."""
         if self._classes > _MOST_CLASSES:
             return {}
-        table = self._cells() if len(self._counts) <= MOST_CELLS else self._groups(random)
-        samples = table.samples(resamples, random).reshape(resamples, _COLUMNS, self._classes)
+        cells = len(self._counts)
+        few = cells <= MOST_CELLS and cells * _COLUMNS * self._classes <= _MOST_NUMBERS
+        table = self._cells() if few else self._groups(random)
+        found = table.over_samples(resamples, random, self._improvements)
+        return {name: interval(changes, confidence) for name, changes in found.items()}
+
+    def _improvements(self, samples: Array) -> dict[str, Array]:
+        samples = samples.reshape(len(samples), _COLUMNS, self._classes)
         support = samples[:, 0]
         before = _weighted(support, samples[:, 1], samples[:, 2])
         after = _weighted(support, samples[:, 3], samples[:, 4])
-        return {name: interval(after[name] - before[name], confidence) for name in after}
+        return {name: after[name] - before[name] for name in after}
 
     def _cells(self) -> SumsTable:
         labels, baseline, candidate = self._of_cell

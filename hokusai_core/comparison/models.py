@@ -1,5 +1,6 @@
 """Finds the models of a comparison, loads them, and lets them predict."""
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from hokusai_core.queries import VersionQuery
 
 if TYPE_CHECKING:
     from hokusai_core.runtime import Runtime
+
+logger = logging.getLogger("hokusai")
 
 
 def predict(runtime: "Runtime", model: str, features: Any) -> ModelOutput:
@@ -88,7 +91,12 @@ def _output(loaded: Any, features: Any) -> ModelOutput:
     estimator = _estimator(loaded)
     if estimator is None or np.ndim(predictions) > 1:
         return ModelOutput(predictions)
-    return ModelOutput(predictions, estimator.predict_proba(features), estimator.classes_)
+    try:
+        return ModelOutput(predictions, estimator.predict_proba(features), estimator.classes_)
+    except Exception:
+        # The estimator alone lacks what MLflow does to the features; its labels stand without.
+        logger.info("A classifier gives labels but no probabilities.", exc_info=True)
+        return ModelOutput(predictions)
 
 
 def _estimator(loaded: Any) -> Any:

@@ -1,5 +1,7 @@
 """The area under the ROC curve of two models, and the interval of its improvement."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from hokusai_core.comparison.arrays import Array
@@ -56,22 +58,28 @@ def auroc_interval(
     """
     group, groups = deal(len(labels), random)
     classes = candidate.known[1:] if len(candidate.known) == _BINARY else candidate.known
-    columns: list[Array] = []
     areas: list[float] = []
-    for number, one in enumerate(classes):
-        positive = labels == one
-        before = _shares(_scores_of(baseline, number), positive)
-        after = _shares(_scores_of(candidate, number), positive)
-        change = after - before
-        columns += [positive, change * positive, ~positive, change * ~positive]
-        areas.append(float(change[positive].mean()))
-    table = group_sums([column.astype(float) for column in columns], group, groups)
-    samples = table.samples(resamples, random).reshape(resamples, len(classes), 4)
-    positives, above, negatives, below = np.moveaxis(samples, 2, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        each = above / positives + below / negatives - np.array(areas)
-        weights = positives / positives.sum(axis=1, keepdims=True)
-    return interval((weights * each).sum(axis=1), confidence)
+
+    def columns() -> Iterator[Array]:
+        for number, one in enumerate(classes):
+            positive = labels == one
+            before = _shares(_scores_of(baseline, number), positive)
+            change = _shares(_scores_of(candidate, number), positive) - before
+            areas.append(float(change[positive].mean()))
+            for side in (positive, ~positive):
+                yield side.astype(float)
+                yield change * side
+
+    def improvements(samples: Array) -> dict[str, Array]:
+        samples = samples.reshape(len(samples), len(classes), 4)
+        positives, above, negatives, below = np.moveaxis(samples, 2, 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            each = above / positives + below / negatives - np.array(areas)
+            weights = positives / positives.sum(axis=1, keepdims=True)
+        return {"auroc": (weights * each).sum(axis=1)}
+
+    table = group_sums(columns(), group, groups)
+    return interval(table.over_samples(resamples, random, improvements)["auroc"], confidence)
 
 
 def _scores_of(predictions: Predictions, number: int) -> Array:

@@ -52,14 +52,15 @@ def regression_intervals(
             share = error / np.abs(labels) if "mape" in names else error
             columns += [error, error**2, share]
     group, groups = deal(len(labels), random)
-    samples = group_sums(columns, group, groups).samples(resamples, random)
-    before = _metrics(samples[:, :3], samples[:, 3:6])
-    after = _metrics(samples[:, :3], samples[:, 6:9])
-    found: dict[str, Interval | None] = {}
-    for name in names:
-        change = after[name] - before[name]
-        found[name] = interval(change if METRICS[name].higher_is_better else -change, confidence)
-    return found
+
+    def improvements(samples: Array) -> dict[str, Array]:
+        before = _metrics(samples[:, :3], samples[:, 3:6])
+        after = _metrics(samples[:, :3], samples[:, 6:9])
+        signs = {name: 1 if METRICS[name].higher_is_better else -1 for name in names}
+        return {name: sign * (after[name] - before[name]) for name, sign in signs.items()}
+
+    found = group_sums(columns, group, groups).over_samples(resamples, random, improvements)
+    return {name: interval(changes, confidence) for name, changes in found.items()}
 
 
 def _metrics(rows: Array, errors: Array) -> dict[str, Array]:
