@@ -20,6 +20,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 
 from hokusai_backend_mlflow.destination import without_credentials
 from hokusai_backend_mlflow.errors import FAST_SECONDS, from_answer, from_failure
+from hokusai_backend_mlflow.sent_secrets import without_secrets
 from hokusai_backend_mlflow.watched_sockets import Watch, WatchedAdapter, watching
 from hokusai_core.clock import Deadline
 from hokusai_core.errors import BackendError, HokusaiError, UnavailableError
@@ -170,9 +171,10 @@ class Transport:
         if answer.status_code != _OK:
             fast = time.monotonic() - began < FAST_SECONDS
             body = b"" if answer.is_redirect else _content(answer)
-            raise from_answer(
+            failure = from_answer(
                 answer.status_code, answer.headers, body, what, proven=proven, fast=fast
             )
+            raise without_secrets(failure, answer.request)
         if writes:
             self._proven = creds
         return answer
@@ -269,7 +271,8 @@ def _content(answer: requests.Response) -> bytes:
 def not_mlflows(answer: requests.Response, what: str) -> BackendError:
     """Give the error for an answer with status 200 that MLflow would not give."""
     fast = answer.elapsed.total_seconds() < FAST_SECONDS
-    return from_answer(_OK, answer.headers, answer.content, what, proven=True, fast=fast)
+    failure = from_answer(_OK, answer.headers, answer.content, what, proven=True, fast=fast)
+    return without_secrets(failure, answer.request)
 
 
 def joined(uri: str, netloc: str) -> str:

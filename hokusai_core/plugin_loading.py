@@ -5,6 +5,7 @@ import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import get_args
 
+from hokusai_core.addresses import as_shown
 from hokusai_core.errors import (
     BackendBrokenError,
     BackendNotFoundError,
@@ -205,8 +206,9 @@ def _entry_point(name: str) -> EntryPoint:
     if not matches:
         installed = sorted({entry.name for entry in installed_entries()})
         raise BackendNotFoundError(
-            f"No backend is called {name!r}. Installed: {', '.join(installed) or 'none'}. Check "
-            "HOKUSAI_BACKEND (or backend=), or install the distribution that brings it."
+            f"No backend is called {as_shown(name)!r}. Installed: "
+            f"{', '.join(installed) or 'none'}. Check HOKUSAI_BACKEND (or "
+            "backend=), or install the distribution that brings it."
         )
     if len({entry.value for entry in matches}) > 1:
         claims = ", ".join(f"{_distribution(entry)} ({entry.value})" for entry in matches)

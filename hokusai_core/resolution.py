@@ -1,12 +1,13 @@
 """What the arguments of a constructor mean: one frozen configuration, or one clear error."""
 
 import inspect
+from collections.abc import Iterator
 from typing import Any, get_args
 
 from pydantic import ConfigDict, Field, InstanceOf, SecretStr
 
 from hokusai_core import validation
-from hokusai_core.addresses import is_uri, without_credentials
+from hokusai_core.addresses import as_shown, is_uri, without_credentials
 from hokusai_core.errors import ConfigurationError, InvalidInputError
 from hokusai_core.operations import Value
 from hokusai_core.plugins import BackendPlugin
@@ -20,6 +21,8 @@ _ACCEPTED = (
     "Accepted are an experiment name, a ModelRegistry, or an object with registry methods or a "
     "tracking_uri."
 )
+
+_ADDRESSES = ("tracking_uri", "registry_uri")
 
 
 class BackendSelection(Value):
@@ -39,6 +42,11 @@ class BackendSelection(Value):
     registry_uri: str = ""
     settings: InstanceOf[Settings] = Field(repr=False)
     plugin: InstanceOf[BackendPlugin] | None = Field(default=None, repr=False)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        """Show addresses without credentials."""
+        for name, value in super().__repr_args__():
+            yield name, without_credentials(str(value)) if name in _ADDRESSES else value
 
 
 class ExperimentConfig(BackendSelection):
@@ -179,8 +187,8 @@ def _uri(value: str) -> str:
         raise ConfigurationError("mlflow_tracking_uri is empty; leave it out or give an address.")
     if not is_uri(value):
         raise ConfigurationError(
-            f"{value!r} stands where a tracking URI belongs (http://..., sqlite:///...). If it is "
-            "the name of an experiment, pass it as experiment_name=."
+            f"{as_shown(value)!r} stands where a tracking URI belongs (http://..., sqlite:///...). "
+            "If it is the name of an experiment, pass it as experiment_name=."
         )
     return value
 

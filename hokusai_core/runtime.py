@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from hokusai_core.addresses import without_credentials
 from hokusai_core.backends import (
     OpenBackend,
     check_drivers,
@@ -42,6 +41,7 @@ from hokusai_core.observers import ObserverSet
 from hokusai_core.outages import OutageReporter
 from hokusai_core.plugins import BackendConfig, BackendPlugin, Role
 from hokusai_core.poison import PoisonGuard
+from hokusai_core.portable import from_portable, to_portable
 from hokusai_core.process_hooks import (
     ForkSensitive,
     after_fork_in_child,
@@ -56,7 +56,7 @@ from hokusai_core.retention import Pruner
 from hokusai_core.router import Circuits, Router
 from hokusai_core.run_reads import RunReader
 from hokusai_core.selected_plugins import backend_config, journal_plugin
-from hokusai_core.settings import Delivery, Durability, Settings
+from hokusai_core.settings import Delivery, Durability
 from hokusai_core.snapshots import RunSnapshots
 from hokusai_core.streams import StreamStates
 from hokusai_core.sync import Step, SyncWorker
@@ -192,9 +192,7 @@ class Runtime:
 
         Secrets come from this process's environment.
         """
-        settings = Settings.load(**portable["settings"])
-        fields = {name: value for name, value in portable.items() if name != "settings"}
-        return cls.shared(BackendSelection(settings=settings, **fields))
+        return cls.shared(from_portable(portable))
 
     def with_modes(self, delivery: Delivery | None, durability: Durability | None) -> "Runtime":
         """Give the process's runtime of the same backends with these modes; None leaves one.
@@ -213,23 +211,7 @@ class Runtime:
         Raises:
             ConfigurationError: The backend was given as an object, which another process lacks.
         """
-        if self.selection.plugin is not None:
-            raise ConfigurationError(
-                f"A run on backend {self._plugin.name!r}, given as an object, cannot be pickled. "
-                "Choose the backend by its name instead."
-            )
-        secrets = {"api_key", "database_url"}
-        settings = self.settings.model_dump(
-            include=self.settings.model_fields_set - secrets, exclude_none=True
-        )
-        return {
-            "backend": self.selection.backend,
-            "fallback": self.selection.fallback,
-            "fallback_asked": self.selection.fallback_asked,
-            "tracking_uri": without_credentials(self.selection.tracking_uri),
-            "registry_uri": without_credentials(self.selection.registry_uri),
-            "settings": settings,
-        }
+        return to_portable(self.selection)
 
     def run_entries(self, run_id: str, kinds: tuple[str, ...]) -> tuple[QueuedOperation, ...]:
         """Read the journal's entries of a run's stream, in every state."""

@@ -1,6 +1,7 @@
 """Every ``HOKUSAI_*`` variable, in one place."""
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -16,12 +17,17 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from hokusai_core.addresses import hide_credentials, without_credentials
 from hokusai_core.errors import ConfigurationError
 
 Delivery = Literal["direct", "queued"]
 """Whether a write goes to the primary while that is well, or always into the journal first."""
 Durability = Literal["machine", "process", "relaxed"]
 """What a write into a local file survives once its call has returned."""
+
+
+ADDRESSES = frozenset({"mlflow_tracking_uri", "mlflow_registry_uri", "api_endpoint"})
+"""Fields whose value may hold a user name and a password, though it is no secret as such."""
 
 
 class Settings(BaseSettings):
@@ -156,6 +162,17 @@ class Settings(BaseSettings):
                 f"HOKUSAI_ARTIFACT_IDLE_TIMEOUT ({self.artifact_idle_timeout:g})"
             )
         return self
+
+    @field_validator("destination", mode="after")
+    @classmethod
+    def _without_credentials(cls, value: str) -> str:
+        # It is stored with each record, and shown.
+        return hide_credentials(value)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        """Show addresses without credentials; secrets hide themselves."""
+        for name, value in super().__repr_args__():
+            yield name, without_credentials(value) if name in ADDRESSES else value
 
     @classmethod
     def load(cls, **values: Any) -> Self:

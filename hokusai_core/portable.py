@@ -1,0 +1,56 @@
+"""A selection of backends as plain values without secrets, to be pickled and used elsewhere."""
+
+from typing import Any
+
+from hokusai_core.addresses import without_credentials
+from hokusai_core.errors import ConfigurationError
+from hokusai_core.resolution import BackendSelection
+from hokusai_core.settings import ADDRESSES, Settings
+
+_SECRETS = frozenset({"api_key", "database_url"})
+
+
+def to_portable(selection: BackendSelection) -> dict[str, Any]:
+    """Give what selects the same backends in another process; addresses without credentials.
+
+    Raises:
+        ConfigurationError: The backend was given as an object, which another process lacks.
+    """
+    if selection.plugin is not None:
+        raise ConfigurationError(
+            f"A run on backend {selection.backend!r}, given as an object, cannot be pickled. Choose "
+            "the backend by its name instead."
+        )
+    settings = selection.settings.model_dump(
+        include=selection.settings.model_fields_set - _SECRETS, exclude_none=True
+    )
+    return {
+        "backend": selection.backend,
+        "fallback": selection.fallback,
+        "fallback_asked": selection.fallback_asked,
+        "tracking_uri": without_credentials(selection.tracking_uri),
+        "registry_uri": without_credentials(selection.registry_uri),
+        "settings": {
+            name: without_credentials(value) if name in ADDRESSES else value
+            for name, value in settings.items()
+        },
+    }
+
+
+def from_portable(portable: dict[str, Any]) -> BackendSelection:
+    """Give the selection again; secrets come from this process's environment.
+
+    An address that the environment gives with credentials is used with them.
+    """
+    here = Settings.load()
+    own = {without_credentials(uri): uri for uri in (getattr(here, name) for name in ADDRESSES)}
+    settings = Settings.load(
+        **{
+            name: own.get(value, value) if name in ADDRESSES else value
+            for name, value in portable["settings"].items()
+        }
+    )
+    fields = {name: value for name, value in portable.items() if name != "settings"}
+    for name in ("tracking_uri", "registry_uri"):
+        fields[name] = own.get(fields[name], fields[name])
+    return BackendSelection(settings=settings, **fields)
