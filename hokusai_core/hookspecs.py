@@ -120,7 +120,10 @@ class TrackingBackend:
     def tracking_create_logged_model(
         self, operation: CreateLoggedModel, deadline: Deadline
     ) -> Receipt:
-        """Create a logged model, its tags and the ``op_id`` tag included, in one request."""
+        """Create a logged model, its tags and the ``op_id`` tag included, in one request.
+
+        A repeat makes a second one: the worker looks with ``tracking_find_logged_models`` first.
+        """
         raise NotImplementedError
 
     @hookspec

@@ -1,15 +1,12 @@
 """A journal in memory, for fast tests of the sync protocol."""
 
 import io
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import BinaryIO
 
 from hokusai_core.errors import (
     JournalBusyError,
-    JournalUnavailableError,
     LeaseLostError,
     NotFoundError,
 )
@@ -30,7 +27,7 @@ from hokusai_core.journal import (
 from hokusai_core.markers import hookimpl
 from hokusai_core.operations import AnyOperation
 from hokusai_core.plugins import BackendPlugin
-from hokusai_core.testing.cuts import Cuts
+from hokusai_core.testing.journal_faults import JournalFaults
 from hokusai_core.testing.journal_tables import (
     EntryRecord,
     StreamKey,
@@ -42,7 +39,7 @@ from hokusai_core.testing.journal_tables import (
 _MOST_STREAMS_LISTED = 100
 
 
-class MemoryJournal:
+class MemoryJournal(JournalFaults):
     """The whole :class:`~hokusai_core.hookspecs.Journal` specification in memory. Thread-safe.
 
     Nothing of it survives the process, so it is for tests only.
@@ -53,16 +50,13 @@ class MemoryJournal:
     """
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
-        self._now = now
-        self._lock = threading.RLock()
+        super().__init__(now)
         self._entries: dict[str, EntryRecord] = {}
         self._active: dict[str, EntryRecord] = {}
         self._pruned: set[str] = set()
         self._mapping: dict[str, str] = {}
         self._streams: dict[StreamKey, StreamRecord] = {}
         self._sequence = 0
-        self._down = False
-        self._answers_to_lose: list[str] = []
         self.plugin = BackendPlugin(
             name="memory",
             capabilities=frozenset({"journal"}),
@@ -70,48 +64,6 @@ class MemoryJournal:
             destination=lambda _config: "",
         )
         """A manifest that opens this very object."""
-
-    def down(self) -> None:
-        """Let every call raise JournalUnavailableError, until :meth:`up`."""
-        with self._lock:
-            self._down = True
-
-    def up(self) -> None:
-        """Answer again."""
-        with self._lock:
-            self._down = False
-
-    def lose_commit_answer(self, n: int = 1, hook: str = "") -> None:
-        """Let the next ``n`` changes be made and then raise JournalUnavailableError.
-
-        ``hook`` selects one kind of change ("journal_settle"); "" takes any.
-        """
-        with self._lock:
-            self._answers_to_lose.extend([hook] * n)
-
-    @property
-    def cuts(self) -> Cuts:
-        """The points of the fixture ``cuts`` of a contract: a change is lost, or its answer."""
-        return {
-            "before the change is made": self._cut_before,
-            "after the change is made": self._cut_after,
-        }
-
-    @contextmanager
-    def _cut_before(self) -> Iterator[None]:
-        self.down()
-        try:
-            yield
-        finally:
-            self.up()
-
-    @contextmanager
-    def _cut_after(self) -> Iterator[None]:
-        self.lose_commit_answer()
-        try:
-            yield
-        finally:
-            self._answers_to_lose.clear()
 
     @hookimpl
     def journal_append(self, entries: tuple[Entry, ...], open_content: OpenContent | None) -> int:
@@ -368,19 +320,6 @@ class MemoryJournal:
     def journal_close(self) -> bool:
         """Do nothing: the records stay, as a database's would."""
         return True
-
-    def _check(self) -> float:
-        if self._down:
-            raise JournalUnavailableError("The journal in memory is down.")
-        return self._now()
-
-    def _commit(self, hook: str) -> None:
-        for index, wished in enumerate(self._answers_to_lose):
-            if wished in ("", hook):
-                del self._answers_to_lose[index]
-                raise JournalUnavailableError(
-                    f"The answer of the journal in memory to {hook} is lost.", maybe_applied=True
-                )
 
     def _add(self, entry: Entry, content: bytes | None, now: float) -> bool:
         op_id = entry.operation.op_id

@@ -220,6 +220,14 @@ class AnswersBeforeItStores(MemoryStore):
         return found.model_copy(update={"tags": {OP_ID_TAG: found.tags[OP_ID_TAG]}})
 
 
+@breaks("registry.download")
+class DownloadsNothing(MockBackend):
+    @hookimpl
+    def registry_download_model(self, name, version, destination, deadline):
+        destination.mkdir()
+        return destination
+
+
 @breaks("registry.cut-creation")
 class CreatesInTwoSteps(MockBackend):
     """The version first, its ``op_id`` and tags in a second request."""

@@ -1,11 +1,19 @@
 """What every registry backend has to do with long, simultaneous and interrupted writes."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
 
 from hokusai_core import limits
 from hokusai_core.backends import OpenBackend
 from hokusai_core.identifiers import OP_ID_TAG
-from hokusai_core.operations import CreateModelVersion, CreateRegisteredModel, SetModelVersionTags
+from hokusai_core.operations import (
+    CreateExperiment,
+    CreateModelVersion,
+    CreateRegisteredModel,
+    SetModelVersionTags,
+)
 from hokusai_core.queries import VersionQuery
 from hokusai_core.testing.contracts.clauses import clause
 from hokusai_core.testing.contracts.interruptions import (
@@ -13,7 +21,7 @@ from hokusai_core.testing.contracts.interruptions import (
     Interruptions,
     Reopen,
 )
-from hokusai_core.testing.contracts.samples import deadline, unique
+from hokusai_core.testing.contracts.samples import deadline, file_of, new_run, unique
 from hokusai_core.testing.cuts import Cuts
 
 _SOURCE = "s3://bucket/models/1"
@@ -70,6 +78,31 @@ class RegistryWrites(Interruptions):
         number = backend.write(operation, deadline()).primary_id
         version = reopen().registry.registry_get_model_version(name, number, deadline())
         assert version.tags == {"metric": "0.9", OP_ID_TAG: operation.op_id}
+
+    @clause("registry.download")
+    def test_the_files_of_a_version_are_downloaded(
+        self, backend: OpenBackend, name: str, tmp_path: Path
+    ) -> None:
+        """Those of a run's folder that its source names, each with its path below that folder."""
+        if not (backend.can("tracking") and backend.can("artifacts")):
+            pytest.skip(f"Backend {backend.name!r} stores no files of runs (tracking, artifacts).")
+        experiment = CreateExperiment(name=unique("contract"))
+        run = new_run(backend.write(experiment, deadline()).primary_id)
+        run_id = backend.write(run, deadline()).primary_id
+        files = {"model/MLmodel": b"flavors: {}\n", "model/data/weights.bin": bytes(range(256))}
+        for path, content in (files | {"other.txt": b"not of the model"}).items():
+            operation, open_content = file_of(run_id, path, content)
+            backend.write(operation, deadline(), open_content)
+        version = CreateModelVersion(name=name, source=f"runs:/{run_id}/model", run_id=run_id)
+        number = backend.write(version, deadline()).primary_id
+        target = tmp_path / "downloaded"
+        got = backend.registry.registry_download_model(name, number, target, deadline())
+        found = {
+            path.relative_to(got).as_posix(): path.read_bytes()
+            for path in got.rglob("*")
+            if path.is_file()
+        }
+        assert found == {path.removeprefix("model/"): data for path, data in files.items()}
 
     @clause("registry.cut-creation")
     def test_a_creation_that_is_cut_off_is_whole_or_not_there(

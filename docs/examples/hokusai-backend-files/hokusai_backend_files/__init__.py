@@ -1,0 +1,1 @@
+"""A backend for Hokusai that keeps runs and models as plain files."""
