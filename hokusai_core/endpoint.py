@@ -43,7 +43,7 @@ class Endpoint:
 
     def __init__(self, settings: Settings, address: str | None = None) -> None:
         self._settings = settings
-        self._base = (address or settings.api_endpoint).rstrip("/")
+        self._base = without_credentials(address or settings.api_endpoint).rstrip("/")
         self._key = settings.api_key.get_secret_value() if settings.api_key else ""
         self._needs_key = address is None
 
@@ -69,7 +69,7 @@ class Endpoint:
             UnavailableError: No usable answer: not reached, too slow, 408, 5xx, a redirect, not JSON.
             PermanentError: Any other refusal (4xx).
         """
-        what = f"POST {without_credentials(self._base)}{path}"
+        what = f"POST {self._base}{path}"
         if self._needs_key and not self._key:
             raise AuthenticationError(f"{what} needs a key. Set HOKUSAI_API_KEY, or pass api_key=.")
         request = urllib.request.Request(

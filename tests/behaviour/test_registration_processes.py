@@ -1,0 +1,111 @@
+"""Several processes register models of one type at the same moment: each once, none half-tagged."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hokusai_core import ModelVersion
+from tests.acceptance.programs import start
+from tests.behaviour.stack import Stack
+from tests.support.waiting import wait_for
+
+PROGRAM = """
+import json, sys
+from concurrent.futures import ThreadPoolExecutor
+from hokusai_core import AlreadyExistsError, ModelRegistry, Settings
+options = json.loads(sys.argv[1])
+settings = Settings.load(auto_sync=False, exit_timeout=0, **options["settings"])
+registry = ModelRegistry(options["uri"], backend=options["backend"], settings=settings)
+name, who = options["name"], options["who"]
+ids = [f"{name} {who} {number}" for number in range(options["each"])] + [f"{name} shared"]
+def register(model_id):
+    tags = {"who": who, "what": model_id}
+    try:
+        entry = registry.register_baseline("s3://bucket/m", name, model_id=model_id, tags=tags)
+    except AlreadyExistsError:
+        return None
+    return [model_id, entry.sync_state]
+registry.list_registered_models()
+print("ready", flush=True)
+sys.stdin.readline()
+with ThreadPoolExecutor(8) as threads:
+    print(json.dumps(list(threads.map(register, ids))))
+"""
+
+
+def registered_by(stack: Stack, name: str, processes: int, each: int) -> Counter[tuple[str, str]]:
+    """Let processes register at once; gives what they were told, by model id and state."""
+    given = stack.settings.model_dump(mode="json", include=stack.settings.model_fields_set)
+    if stack.settings.database_url:
+        given["database_url"] = stack.settings.database_url.get_secret_value()
+    told: Counter[tuple[str, str]] = Counter()
+    with ExitStack() as cleanup:
+        running = []
+        for number in range(processes):
+            options: dict[str, Any] = {
+                "settings": given,
+                "uri": stack.tracking_uri,
+                "backend": stack.backend,
+                "name": name,
+                "who": f"process {number}",
+                "each": each,
+            }
+            running.append(cleanup.enter_context(start(PROGRAM, json.dumps(options))))
+            cleanup.callback(running[-1].kill)
+        for process in running:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in running:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        for process in running:
+            out, err = process.communicate(timeout=120)
+            assert process.returncode == 0, err
+            told.update(tuple(result) for result in json.loads(out) if result)
+    return told
+
+
+def check(found: list[ModelVersion], name: str, processes: int, each: int) -> None:
+    """Each id once (one of the processes has the shared one), each version whole."""
+    own = [f"{name} process {who} {number}" for who in range(processes) for number in range(each)]
+    assert sorted(version.tags["model_id"] for version in found) == sorted([*own, f"{name} shared"])
+    assert len({version.version for version in found}) == len(found)
+    for version in found:
+        assert version.tags["what"] == version.tags["model_id"]
+        assert version.tags["who"].startswith("process ")
+        assert version.tags.keys() >= {"is_baseline", "metrics", "metadata", "timestamp", "version"}
+
+
+def trial(stack: Stack, *, outage: bool, processes: int, each: int) -> None:
+    registry, name = stack.registry(), stack.model_name()
+    with stack.outage() if outage else nullcontext():
+        told = registered_by(stack, name, processes, each)
+    assert set(told.values()) == {1}
+    assert {state for _, state in told} == {"pending" if outage else "delivered"}
+    if outage:
+        registry.runtime.drainer.wake()
+        assert wait_for(lambda: registry.runtime.waiting() == 0, 60)
+    check(registry.search_model_versions(name), name, processes, each)
+
+
+def test_four_processes_on_one_database(make_stack: Callable[[str], Stack], tmp_path: Path) -> None:
+    trial(make_stack("sqlite"), outage=False, processes=4, each=8)
+
+
+def test_two_processes_in_an_outage(make_stack: Callable[[str], Stack]) -> None:
+    trial(make_stack("mlflow-sqlite"), outage=True, processes=2, each=8)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("outage", [False, True], ids=["health", "outage"])
+@pytest.mark.parametrize("kind", ["mlflow-sqlite", "mlflow-postgresql"])
+def test_four_processes_of_eight_threads(
+    make_stack: Callable[[str], Stack], kind: str, outage: bool
+) -> None:
+    trial(make_stack(kind), outage=outage, processes=4, each=16)
