@@ -50,6 +50,8 @@ class GroupCommit:
     def __init__(self) -> None:
         self._buffer: deque[tuple[PointSink, RawPoint]] = deque()
         self._at_fork = False
+        self._flushed_by = 0
+        self._failing = False
         self.reset_after_fork()
 
     def add(self, sink: PointSink, point: RawPoint) -> None:

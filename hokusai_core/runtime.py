@@ -331,6 +331,8 @@ class Runtime:
 
     def _open_primary(self) -> OpenBackend:
         backend = open_backend(self._plugin, self._config("primary"))
+        # What waits was queued under this name; a mock has another one with each opening.
+        backend.destination = self.destination
         backend.carry(KIND, self.registration_events.send)
         return backend
 

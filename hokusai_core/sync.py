@@ -12,6 +12,7 @@ At-least-once delivery plus effects that can be repeated safely makes exactly on
 import contextlib
 import hashlib
 import io
+import itertools
 import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -241,7 +242,7 @@ class SyncWorker:
                     )
             else:
                 entry = progress.left[0]
-                yield _Parcel(cast("AnyOperation", entry.operation), (entry,))
+                yield _Parcel(cast("AnyOperation", entry.operation), _repeats(progress.left))
 
     def _carry(self, parcel: _Parcel, progress: _Progress) -> None:
         """Send one parcel and settle it."""
@@ -450,6 +451,27 @@ class SyncWorker:
         progress.renewed_at = now
         settled = {settlement.op_id for settlement in settlements}
         progress.left = [entry for entry in progress.left if entry.op_id not in settled]
+
+
+def _repeats(entries: Sequence[QueuedOperation]) -> tuple[QueuedOperation, ...]:
+    """Give the first entry, with those after it that ask for the same registered model again.
+
+    Each registration of a version begins with getting or creating its model: once is enough.
+    """
+    first = entries[0].operation
+    alone = entries[0].attempts >= _SINGLE_AFTER_ATTEMPTS
+    if alone or not isinstance(first, CreateRegisteredModel):
+        return (entries[0],)
+    wanted = first.model_dump(exclude={"op_id", "created_at"})
+    return tuple(
+        itertools.takewhile(
+            lambda entry: (
+                isinstance(entry.operation, CreateRegisteredModel)
+                and entry.operation.model_dump(exclude={"op_id", "created_at"}) == wanted
+            ),
+            entries,
+        )
+    )
 
 
 def _creations_first(entries: Sequence[QueuedOperation]) -> list[QueuedOperation]:

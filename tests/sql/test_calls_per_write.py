@@ -13,11 +13,12 @@ from hokusai_backend_sql.direct_postgresql import DirectPostgresql
 from hokusai_backend_sql.direct_sqlite import DirectSqlite
 from hokusai_backend_sql.engine import Database
 from hokusai_backend_sql.journal import SqlJournal
-from hokusai_core import ExperimentManager, Settings
+from hokusai_core import ExperimentManager, ModelRegistry, Settings
 from hokusai_core.entities import Receipt
 from hokusai_core.journal import Entry, EntryQuery, Release
 from hokusai_core.operations import LogBatch, MetricPoint
 from hokusai_core.testing import MockBackend
+from hokusai_core.versions import register_version
 from tests.sql.queueing import HERE, append, claim, create_run, delivered, log_metric, op_ids
 
 
@@ -227,6 +228,29 @@ def test_requests_of_a_catch_up(tmp_path: Path) -> None:
     assert report.complete
     assert kinds == ["create_experiment", "create_run", "log_batch", "update_run"]
     manager.runtime.close_connections()
+
+
+def test_registrations_ask_for_their_model_once(tmp_path: Path) -> None:
+    settings = Settings.load(
+        data_dir=tmp_path, fallback="sql", delivery="queued", auto_sync=False, exit_timeout=0.0
+    )
+    registry = ModelRegistry(backend=MockBackend(), settings=settings)
+    for number in range(20):
+        register_version(registry.runtime, "m", source="s3://bucket/m", tags={"n": str(number)})
+    backend = registry.runtime.primary.get()
+    kinds: list[str] = []
+    write = backend.write
+
+    def counted(operation: Any, deadline: Any, open_content: Any = None) -> Receipt:
+        kinds.append(operation.kind)
+        return write(operation, deadline, open_content)
+
+    backend.write = counted  # type: ignore[method-assign]
+    report = registry.runtime.drain().run(wait_seconds=5, stop=threading.Event())
+    assert report.complete
+    assert report.dead == 0
+    assert kinds == ["create_registered_model", *["create_model_version"] * 20]
+    registry.runtime.close_connections()
 
 
 def test_a_relaxed_call_touches_no_database(
