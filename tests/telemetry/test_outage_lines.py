@@ -13,7 +13,7 @@ from hokusai_core.process_hooks import end_of_process
 from hokusai_core.testing import MockBackend
 from tests.support.waiting import wait_for
 
-CALLS = 200
+CALLS = 100
 FAST = {"circuit_open_seconds": 0.05, "circuit_open_max_seconds": 0.1, "late_effect_seconds": 0.0}
 
 
@@ -129,16 +129,16 @@ def test_two_runtimes_of_one_journal_end_with_one_line(
 LEAVES = """
 import sys
 from hokusai_core import ExperimentManager, Settings
+from hokusai_core.testing import MockBackend
 
 managers = []
-for attempts in (1, 2):
-    settings = Settings.load(
-        data_dir=sys.argv[1], fallback="sql", auto_sync=False, attempts=attempts
-    )
-    manager = ExperimentManager("x", "http://127.0.0.1:1", settings=settings)
+for _ in range(2):
+    mock = MockBackend()
+    mock.down()
+    settings = Settings.load(data_dir=sys.argv[1], fallback="sql", auto_sync=False)
+    manager = ExperimentManager("x", backend=mock, settings=settings)
     managers.append(manager)
-    run = manager.start_run()
-    run.end()
+    manager.start_run().end()
     if sys.argv[2] == "closed":
         manager.runtime.close_connections()
 """
