@@ -124,12 +124,22 @@ class RegistryContract(RegistryWrites):
     @clause("registry.search-by-tags")
     def test_versions_are_found_by_tags(self, backend: OpenBackend, name: str) -> None:
         """Values are data: quotes and wildcards mean themselves."""
-        values = [text for text in NASTY_TEXTS if text] + ["%"]
+        values = [text for text in NASTY_TEXTS if text]
+        values += ["%", "-- a", "/* a */", "a; b", "a = 'b' AND name = 'c", "`a`", "(1, 2)", "a\\"]
+        values.append("x" * 5000)
         for value in values:
             self._create(backend, name, value=value)
         for number, value in enumerate(values, start=1):
             query = VersionQuery(name=name, tags={"value": value})
             assert self._search(backend, query) == [str(number)]
+        run_id = uuid.uuid4().hex
+        of_run = CreateModelVersion(
+            name=name, source=_SOURCE, run_id=run_id, tags={"value": values[0]}
+        )
+        number = backend.write(of_run, deadline()).primary_id
+        assert self._search(
+            backend, VersionQuery(name=name, tags={"value": values[0]}, run_id=run_id)
+        ) == [number]
         both = VersionQuery(name=name, tags={"value": values[0], "other": "no"})
         assert self._search(backend, both) == []
 
@@ -180,6 +190,7 @@ class RegistryContract(RegistryWrites):
             backend.write(DeleteAlias(name=name, alias="champion"), deadline())
         with pytest.raises(ModelNotFoundError):
             backend.registry.registry_get_version_by_alias(name, "champion", deadline())
+        backend.write(DeleteAlias(name=unique("unknown"), alias="champion"), deadline())
 
     @clause("registry.model-pages")
     def test_registered_models_are_listed_by_prefix(self, backend: OpenBackend) -> None:

@@ -115,15 +115,6 @@ def test_a_number_is_never_given_twice(primary):
     assert primary.version() == "2"
 
 
-def test_tags_of_a_version_overwrite(primary):
-    number = primary.version(tags={"a": "1"})
-    primary.write(
-        SetModelVersionTags(name="model", version=number, tags={"a": "2", "b": "x" * 9000})
-    )
-    tags = _get(primary, number).tags
-    assert (tags["a"], len(tags["b"])) == ("2", 9000)
-
-
 def test_an_alias_moves_and_goes(primary):
     primary.version()
     primary.version()

@@ -3,9 +3,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import update
 
-from hokusai_backend_sql.records_schema import experiments, metrics, runs
+from hokusai_backend_sql.records_schema import experiments, runs
 from hokusai_core.errors import ConflictError, NotFoundError, RejectedError
 from hokusai_core.identifiers import OP_ID_TAG
 from hokusai_core.operations import (
@@ -194,26 +194,6 @@ def test_status_end_and_name_are_set_and_what_is_none_stays(primary):
     assert (run.info.run_name, run.data.tags["mlflow.runName"]) == ("renamed", "renamed")
 
 
-def test_a_full_batch_is_stored(primary):
-    run_id = primary.run()
-    points = tuple(
-        MetricPoint(key=f"m{number % 7}", value=number, timestamp=number) for number in range(800)
-    )
-    primary.write(
-        LogBatch(
-            run_id=run_id,
-            metrics=points,
-            params={f"p{number}": "x" * 6000 for number in range(100)},
-            tags={f"t{number}": "y" * 8000 for number in range(100)},
-        )
-    )
-    run = primary.get_run(run_id)
-    assert len(run.data.params) == 100
-    assert run.data.metrics == {f"m{number % 7}": float(number) for number in range(793, 800)}
-    with primary.database.connect() as connection:
-        assert connection.scalar(select(func.count()).select_from(metrics)) == 800
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -231,11 +211,6 @@ def test_writes_to_an_unknown_or_deleted_run_are_refused(primary, make):
     with pytest.raises(RejectedError, match="is deleted"):
         primary.write(make(run_id))
     assert primary.get_run(run_id).info.lifecycle_stage == "deleted"
-
-
-def test_an_unknown_run_is_not_found(primary):
-    with pytest.raises(NotFoundError, match="No run"):
-        primary.get_run(primary.unknown_id())
 
 
 def test_a_logged_model_waits_until_it_is_finalized(primary):
