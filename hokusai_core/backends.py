@@ -1,5 +1,6 @@
 """Opens and lists backends, and gives a typed handle on exactly one."""
 
+import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,6 +99,20 @@ class OpenBackend:
     def can(self, capability: str) -> bool:
         """Say whether the backend declares a capability."""
         return capability in self.plugin.capabilities
+
+    def load_driver(self) -> None:
+        """Import what the plugin needs, for its first call not to spend its time on that.
+
+        Raises:
+            BackendBrokenError: A module fails to import.
+        """
+        for module in self.plugin.requires:
+            try:
+                importlib.import_module(module)
+            except ImportError as cause:
+                raise BackendBrokenError(
+                    f"Backend {self.name!r} failed to import {module}: {cause}. Reinstall it."
+                ) from cause
 
     def close(self) -> None:
         """Let the backend close its connections, if it has a method ``close``; it may be used again."""

@@ -192,11 +192,13 @@ class Router:
             if isinstance(operation, LogArtifact)
             else settings.write_timeout
         )
-        deadline = Deadline(seconds, self._clock)
         with circuit.judging(permit):
+            # Opened before the time begins: a driver may take seconds to import.
+            primary = self._primary.get()
+            deadline = Deadline(seconds, self._clock)
             try:
                 return self._retry.call(
-                    lambda: self._primary.get().write(operation, deadline, open_content),
+                    lambda: primary.write(operation, deadline, open_content),
                     deadline,
                     repeatable=not operation.late_effects_matter,
                 )

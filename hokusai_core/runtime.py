@@ -333,6 +333,7 @@ class Runtime:
         backend = open_backend(self._plugin, self._config("primary"))
         # What waits was queued under this name; a mock has another one with each opening.
         backend.destination = self.destination
+        backend.load_driver()
         backend.carry(KIND, self.registration_events.send)
         return backend
 

@@ -1,6 +1,5 @@
 """Health and backlog of one destination as one value, to be printed or read by a program."""
 
-import importlib
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +14,6 @@ from hokusai_core.circuit_breaker import CircuitState
 from hokusai_core.clock import Deadline
 from hokusai_core.entities import BackendHealth
 from hokusai_core.errors import (
-    BackendBrokenError,
     BackendError,
     CircuitOpenError,
     InvalidInputError,
@@ -201,7 +199,6 @@ def status(
     )
     runtime = Runtime.shared(selection)
     primary = runtime.primary.get()
-    _load_driver(primary)
     seconds = timeout or runtime.settings.request_timeout
     with ThreadPoolExecutor(1, thread_name_prefix="hokusai-status") as other:
         journal = other.submit(_journal, runtime)
@@ -276,17 +273,6 @@ def _ask(primary: OpenBackend, runtime: Runtime, deadline: Deadline) -> BackendH
         raise
     circuit.succeeded(permit)
     return health
-
-
-def _load_driver(backend: OpenBackend) -> None:
-    """Import what the plugin needs beforehand: those seconds are not the server's."""
-    for module in backend.plugin.requires:
-        try:
-            importlib.import_module(module)
-        except ImportError as cause:
-            raise BackendBrokenError(
-                f"Backend {backend.name!r} failed to import {module}: {cause}. Reinstall it."
-            ) from cause
 
 
 def _check(backend: OpenBackend, destination: str, deadline: Deadline) -> BackendHealth:
