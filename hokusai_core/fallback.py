@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_LAST_RESORT_ATTEMPTS = 3
+"""Attempts of an append where no spool is behind the journal; each waits as long as the journal may."""
+
 
 class FallbackStore:
     """The journal and the spool as one place.
@@ -90,7 +93,7 @@ class FallbackStore:
         spool = self.spool
         if not (spool and self._stays_on_spool(spool)):
             try:
-                self._ask_journal(lambda journal: journal.journal_append((entry,), open_content))
+                self._append_to_journal(entry, open_content, last_resort=spool is None)
                 return "journal"
             except JournalUnavailableError as failure:
                 failures.append(failure)
@@ -239,8 +242,29 @@ class FallbackStore:
         self._spooled = set()
         return False
 
-    def _ask_journal(self, question: Callable[[Journal], T]) -> T:
+    def _append_to_journal(
+        self, entry: Entry, open_content: OpenContent | None, *, last_resort: bool
+    ) -> None:
+        """Append; again where it surely was not stored, and nothing is behind the journal.
+
+        A local file with many writers is busy at times.
+        """
+        for attempt in range(1, _LAST_RESORT_ATTEMPTS + 1):
+            try:
+                self._ask_journal(
+                    lambda journal: journal.journal_append((entry,), open_content),
+                    always=last_resort,
+                )
+                return
+            except JournalUnavailableError as failure:
+                if failure.maybe_applied or not last_resort or attempt == _LAST_RESORT_ATTEMPTS:
+                    raise
+
+    def _ask_journal(self, question: Callable[[Journal], T], *, always: bool = False) -> T:
+        """Ask the journal, unless its circuit is open; ``always`` asks it all the same."""
         permit = self._breaker.admit()
+        if permit is None and always:
+            return question(self.journal)
         if permit is None:
             raise JournalUnavailableError(
                 "The journal failed a moment ago, so it was not asked again yet. Try again in some "
