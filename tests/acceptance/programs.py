@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,10 @@ def environment(**variables: Any) -> dict[str, str]:
     return kept | {"PYTHONDONTWRITEBYTECODE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"} | changes
 
 
-def start(program: str, *arguments: str, **variables: Any) -> subprocess.Popen[str]:
-    """Start a program with pipes to its standard streams."""
-    return subprocess.Popen(
+@contextmanager
+def running(program: str, *arguments: str, **variables: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start a program with pipes to its standard streams; a failure inside the block ends it."""
+    with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program), *arguments],
         env=environment(**variables),
         cwd=_ROOT,
@@ -31,18 +34,19 @@ def start(program: str, *arguments: str, **variables: Any) -> subprocess.Popen[s
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 def run(
     program: str, *arguments: str, code: int = 0, **variables: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and see that its exit code is the expected one."""
-    with start(program, *arguments, **variables) as process:
-        try:
-            out, err = process.communicate(timeout=120)
-        except BaseException:
-            process.kill()
-            raise
+    with running(program, *arguments, **variables) as process:
+        out, err = process.communicate(timeout=120)
     assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -243,7 +243,7 @@ JOB = """
 @pytest.mark.parametrize("durability", DURABILITIES)
 def test_what_a_killed_process_loses_is_what_its_mode_says(durability: str) -> None:
     uri = f"http://127.0.0.1:{free_port()}"
-    with programs.start(JOB, durability, MLFLOW_TRACKING_URI=uri) as job:
+    with programs.running(JOB, durability, MLFLOW_TRACKING_URI=uri) as job:
         assert job.stdout is not None
         run_id = job.stdout.readline().strip()
         told: list[tuple[int, float]] = []

@@ -5,7 +5,6 @@ import time
 import uuid
 from pathlib import Path
 
-import pytest
 from mlflow import MlflowClient
 
 from hokusai_core.identifiers import OP_ID_TAG, is_provisional
@@ -98,8 +97,9 @@ FORK_IN_OUTAGE = """
 
 def test_a_fork_in_an_outage_shares_the_journal(mlflow_server: MlflowServer) -> None:
     with FaultProxy(mlflow_server.port, mode="refuse") as proxy:
-        process = programs.start(FORK_IN_OUTAGE, name(), MLFLOW_TRACKING_URI=proxy.url, **SOON)
-        with process:
+        with programs.running(
+            FORK_IN_OUTAGE, name(), MLFLOW_TRACKING_URI=proxy.url, **SOON
+        ) as process:
             assert process.stdout is not None
             assert process.stdin is not None
             assert is_provisional(process.stdout.readline().strip())
@@ -138,7 +138,7 @@ def test_exit_in_an_outage_is_quick_and_tells_once_what_is_left(
         outage, left = done.stderr.splitlines()
         assert "Nothing is lost" in outage
         # Experiment, run, three metrics, a text, and the end of the run.
-        assert left.startswith("7 operations")
+        assert "7 operations for" in left
         assert "hokusai sync" in left
         assert proxy.url.partition("//")[2] in left
 
@@ -192,14 +192,13 @@ INTERRUPTED = """
 """
 
 
-@pytest.mark.soak  # crashed its test process once under load; the cause is not found yet
 def test_ctrl_c_in_an_outage_fails_the_run_and_keeps_what_was_logged(
     mlflow_server: MlflowServer,
 ) -> None:
     experiment = name()
     with FaultProxy(mlflow_server.port, mode="refuse") as proxy:
         variables = SOON | {"MLFLOW_TRACKING_URI": proxy.url}
-        with programs.start(INTERRUPTED, experiment, **variables) as process:
+        with programs.running(INTERRUPTED, experiment, **variables) as process:
             assert process.stdout is not None
             assert is_provisional(process.stdout.readline().strip())
             assert process.stdout.readline() == "in the loop\n"
@@ -228,7 +227,7 @@ def test_ctrl_c_in_an_outage_fails_the_run_and_keeps_what_was_logged(
 
 def test_ctrl_c_in_health_fails_the_run(mlflow_server: MlflowServer, tmp_path: Path) -> None:
     variables = SOON | {"MLFLOW_TRACKING_URI": mlflow_server.url}
-    with programs.start(INTERRUPTED, name(), **variables) as process:
+    with programs.running(INTERRUPTED, name(), **variables) as process:
         assert process.stdout is not None
         run_id = process.stdout.readline().strip()
         assert process.stdout.readline() == "in the loop\n"

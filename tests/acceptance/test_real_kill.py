@@ -178,49 +178,43 @@ def test_two_jobs_survive_the_servers_death(
         "HOKUSAI_CIRCUIT_OPEN_MAX_SECONDS": SOON["circuit_open_max_seconds"],
     }
     other_job = OTHER_JOB.replace("BASE_TIME", str(BASE_TIME))
-    with programs.start(other_job, other_experiment, other_model, **variables) as other:
-        try:
-            assert other.stdout is not None
-            assert other.stdout.readline() == "began\n"
+    with programs.running(other_job, other_experiment, other_model, **variables) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "began\n"
 
-            # The job that lives on: in health, through the kill, and in the outage.
-            timed = Stopwatch()
-            manager = ExperimentManager(registry, experiment_name=experiment)
-            run = timed(manager.start_run, run_name="living", tags={"team": "a"})
-            timed(run.log_param, "lr", 0.1)
-            for step in range(5):
-                timed(run.log_metric, "loss", step, step=step, timestamp=BASE_TIME + step)
-            timed(run.log_text, "before", "texts/before.txt")
-            dying = DyingServerModel(f"{model}/baseline", server)
-            baseline = timed(registry.register_baseline, dying, model)
-            assert baseline.sync_state == "pending"
-            for step in range(5, 40):
-                timed(run.log_metric, "loss", step, step=step, timestamp=BASE_TIME + step)
-            timed(run.log_params, {"layers": 3, "lr": 0.1})
-            timed(run.set_tag, "stage", "early")
-            timed(run.set_tag, "stage", "late")
-            vanishing = tmp_path / "vanishing.bin"
-            vanishing.write_bytes(bytes(range(256)) * 1000)
-            timed(run.log_artifact, vanishing, "blobs")
-            vanishing.unlink()
-            child = timed(manager.start_run, run_name="living child", nested=True)
-            timed(child.log_metrics, {"a": 1.5, "b": -2.0}, step=7, timestamp=BASE_TIME)
-            timed(child.end)
-            second = timed(
-                registry.register_model, f"runs:/{run.run_id}/blobs", model, tags={"n": 2}
-            )
-            timed(registry.set_alias, model, "production", second.version)
-            timed(run.end)
-            assert is_provisional(child.run_id)
-            assert is_provisional(second.version)
-            assert timed.slowest < SLOWEST_WRITE_SECONDS
-            assert timed.calls > 50
+        # The job that lives on: in health, through the kill, and in the outage.
+        timed = Stopwatch()
+        manager = ExperimentManager(registry, experiment_name=experiment)
+        run = timed(manager.start_run, run_name="living", tags={"team": "a"})
+        timed(run.log_param, "lr", 0.1)
+        for step in range(5):
+            timed(run.log_metric, "loss", step, step=step, timestamp=BASE_TIME + step)
+        timed(run.log_text, "before", "texts/before.txt")
+        dying = DyingServerModel(f"{model}/baseline", server)
+        baseline = timed(registry.register_baseline, dying, model)
+        assert baseline.sync_state == "pending"
+        for step in range(5, 40):
+            timed(run.log_metric, "loss", step, step=step, timestamp=BASE_TIME + step)
+        timed(run.log_params, {"layers": 3, "lr": 0.1})
+        timed(run.set_tag, "stage", "early")
+        timed(run.set_tag, "stage", "late")
+        vanishing = tmp_path / "vanishing.bin"
+        vanishing.write_bytes(bytes(range(256)) * 1000)
+        timed(run.log_artifact, vanishing, "blobs")
+        vanishing.unlink()
+        child = timed(manager.start_run, run_name="living child", nested=True)
+        timed(child.log_metrics, {"a": 1.5, "b": -2.0}, step=7, timestamp=BASE_TIME)
+        timed(child.end)
+        second = timed(registry.register_model, f"runs:/{run.run_id}/blobs", model, tags={"n": 2})
+        timed(registry.set_alias, model, "production", second.version)
+        timed(run.end)
+        assert is_provisional(child.run_id)
+        assert is_provisional(second.version)
+        assert timed.slowest < SLOWEST_WRITE_SECONDS
+        assert timed.calls > 50
 
-            # The other job goes through the outage and exits.
-            out, err = other.communicate("\n", timeout=60)
-        except BaseException:
-            other.kill()
-            raise
+        # The other job goes through the outage and exits.
+        out, err = other.communicate("\n", timeout=60)
     assert other.returncode == 0, err
     theirs = json.loads(out)
     assert err.count("Nothing is lost") == len(err.splitlines()) - 1 == 1, err
