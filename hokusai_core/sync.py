@@ -287,9 +287,9 @@ class SyncWorker:
     def _bury(self, entry: QueuedOperation, refusal: PermanentError, progress: _Progress) -> None:
         """Settle a refused operation as a dead letter, and stop where the next one refers to it."""
         logger.warning(
-            "The primary refused a waiting %s for good: %s The payload is kept as dead letter %s.",
+            "The primary refused a waiting %s for good: %s. The payload is kept as dead letter %s.",
             entry.kind,
-            refusal,
+            str(refusal).rstrip("."),
             entry.op_id,
         )
         self._settle(progress, [Settlement(op_id=entry.op_id, outcome="dead", error=str(refusal))])
