@@ -136,10 +136,10 @@ class RegistryContract(RegistryWrites):
         of_run = CreateModelVersion(
             name=name, source=_SOURCE, run_id=run_id, tags={"value": values[0]}
         )
-        number = backend.write(of_run, deadline()).primary_id
+        made = backend.write(of_run, deadline()).primary_id
         assert self._search(
             backend, VersionQuery(name=name, tags={"value": values[0]}, run_id=run_id)
-        ) == [number]
+        ) == [made]
         both = VersionQuery(name=name, tags={"value": values[0], "other": "no"})
         assert self._search(backend, both) == []
 
