@@ -67,18 +67,17 @@ _FIRST_DUE = (
     .with_for_update(skip_locked=True)
 )
 
-_sized = (
-    select(
-        operations.c.sequence,
-        func.sum(func.length(operations.c.payload))
-        .over(order_by=operations.c.sequence, rows=(None, -1))
-        .label("before"),
-    )
+_first = (
+    select(operations.c.sequence, func.length(operations.c.payload).label("size"))
     .where(*_OF_STREAM)
     .order_by(operations.c.sequence)
     .limit(bindparam("most", type_=Integer))
-    .subquery("sized")
+    .subquery("first")
 )
+_sized = select(
+    _first.c.sequence,
+    func.sum(_first.c.size).over(order_by=_first.c.sequence, rows=(None, -1)).label("before"),
+).subquery("sized")
 _WAITING = (
     select(operations)
     .where(
@@ -160,6 +159,8 @@ _HOLD = (
 def claim(database: Database, request: ClaimRequest) -> tuple[Claim, ...]:
     """Claim the stream that is due first; () where none is."""
     while True:
+        if database.is_sqlite and not _any_due(database, request.destination):
+            return ()
         with database.begin(synced=True) as connection:
             for _ in range(_LOOKS_PER_TRANSACTION):
                 stream = _first_due(connection, request.destination)
@@ -170,6 +171,12 @@ def claim(database: Database, request: ClaimRequest) -> tuple[Claim, ...]:
                     break
         if claimed is not None:
             return (claimed,)
+
+
+def _any_due(database: Database, destination: str) -> bool:
+    """Look before the file's only write lock is taken, so that idle workers hold up nobody."""
+    with database.connect() as connection:
+        return _first_due(connection, destination) is not None
 
 
 def _first_due(connection: Connection, destination: str) -> AnyRow | None:
