@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hokusai_core.addresses import hide_credentials
 from hokusai_core.errors import (
     AlreadyExistsError,
     AuthenticationError,
@@ -43,13 +44,15 @@ _REQUEST_TIMEOUT = 408
 _NOT_PERFORMED = range(300, 500)
 _PERMISSION_DENIED = "PERMISSION_DENIED"
 _MESSAGE_CHARACTERS = 500
+_LONGEST_WAIT = 3600.0
+"""Seconds of ``Retry-After`` that are believed: nobody waits a day for a page's mistake."""
 _ABOUT_THE_REQUEST = frozenset({400, 411, 413, 414, 415, 431})
 """Statuses with which a proxy refuses one request (too large, above all), and perhaps no other."""
 _UNTRUSTED = (
     "the server's certificate is not trusted. Set MLFLOW_TRACKING_SERVER_CERT_PATH to the file of the "
     "authority that signed it."
 )
-_CERTIFICATE_TROUBLE = {
+_CERTIFICATE_TROUBLE: dict[int | None, str] = {
     9: "the server's certificate is not valid yet. Check this machine's clock.",
     10: "the server's certificate has expired. Renew it on the server; check this machine's clock.",
     62: "the server's certificate is for another host name. Set MLFLOW_TRACKING_URI to that name.",
@@ -122,7 +125,8 @@ def from_failure(
         (link for link in chain if isinstance(link, ssl.SSLCertVerificationError)), None
     )
     if untrusted is not None and not sent:
-        message = f"{what}: {_CERTIFICATE_TROUBLE.get(untrusted.verify_code, _UNTRUSTED)}"
+        code = getattr(untrusted, "verify_code", None)  # missing where Python itself refuses
+        message = f"{what}: {_CERTIFICATE_TROUBLE.get(code, _UNTRUSTED)}"
         return (
             CredentialsRejectedError(message, fast=fast) if proven else AuthenticationError(message)
         )
@@ -146,7 +150,7 @@ def from_mlflow(cause: Exception, what: str, *, ambiguous: bool) -> BackendError
     """
     code = getattr(cause, "error_code", "")
     known = PERMANENT_CODES.get(code) if isinstance(code, str) else None
-    shown = _shortened(str(cause)) if known else f"{code or type(cause).__name__}"
+    shown = _shortened(hide_credentials(str(cause))) if known else f"{code or type(cause).__name__}"
     if known:
         return known(f"{what}: {code}: {shown}")
     if isinstance(cause, ImportError):
@@ -155,14 +159,15 @@ def from_mlflow(cause: Exception, what: str, *, ambiguous: bool) -> BackendError
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read ``Retry-After``, in seconds or as a date; None where it is missing or makes no sense."""
+    """Read ``Retry-After``, in seconds or as a date, at most an hour; None where it makes no sense."""
     value = headers.get("Retry-After", "").strip()
     if not value:
         return None
     if value.isdecimal():
-        return float(value)
+        return min(float(value), _LONGEST_WAIT)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+        seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        return min(max(0.0, seconds), _LONGEST_WAIT)
     except (ValueError, TypeError):
         return None
 

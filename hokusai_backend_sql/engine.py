@@ -19,6 +19,7 @@ from hokusai_backend_sql.direct_sqlite import DirectSqlite
 from hokusai_backend_sql.errors import may_be_applied, sqlstate, translate
 from hokusai_backend_sql.fork_gate import ForkGate
 from hokusai_backend_sql.sqlite_file import SYNCED, WRITES, create_sqlite_engine, prepare_file
+from hokusai_backend_sql.time_limits import remaining
 from hokusai_core.errors import JournalUnavailableError, UnavailableError
 from hokusai_core.plugins import Role
 from hokusai_core.settings import Settings
@@ -176,6 +177,8 @@ class Database:
     @contextmanager
     def _transaction(self, *, writes: bool, synced: bool) -> Iterator[Connection]:
         self._reset_if_forked()
+        if remaining(1.0) <= 0.0:
+            raise self._unavailable(f"No time was left to ask the database {self.place}.")
         committing = False
         with self._no_fork():
             self._ensure_ready()

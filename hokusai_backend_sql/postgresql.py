@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DisconnectionError
 
 from hokusai_backend_sql.schema import SCHEMA_NAME
+from hokusai_backend_sql.time_limits import remaining
 
 CONNECT_TIMEOUT = 2
 """Seconds that libpq may spend on one address; it knows no less."""
@@ -36,11 +37,11 @@ class BoundedConnection(psycopg.Connection[Any]):
     """Seconds that one statement may take."""
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
-        """Run one exchange with the server, within ``answer_timeout``."""
+        """Run one exchange with the server, within ``answer_timeout`` and the hook's deadline."""
         return super().wait(self._bounded(gen), *args, **kwargs)
 
     def _bounded(self, exchange: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        deadline = monotonic() + self.answer_timeout
+        deadline = monotonic() + remaining(self.answer_timeout)
         try:
             wanted = next(exchange)
             while True:

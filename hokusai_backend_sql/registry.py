@@ -23,6 +23,7 @@ from hokusai_backend_sql.records_schema import (
     registered_models,
 )
 from hokusai_backend_sql.run_writes import write_pairs
+from hokusai_backend_sql.time_limits import within_deadlines
 from hokusai_backend_sql.upsert import insert_unless_there, overwrite
 from hokusai_backend_sql.version_search import (
     search_models,
@@ -55,6 +56,7 @@ _MODEL_SOURCE = re.compile(r"models:/(m-[\w\-]+)")
 _RUN_SOURCE = re.compile(r"runs:/([\w\-]+)(?:/(.*))?", re.DOTALL)
 
 
+@within_deadlines
 class SqlRegistry:
     """Registered models, versions, tags and aliases in a database.
 

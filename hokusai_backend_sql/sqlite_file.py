@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
+from hokusai_backend_sql.time_limits import remaining
 from hokusai_core.errors import ConfigurationError
 
 SYNCED = "hokusai_synced"
@@ -119,6 +120,10 @@ def create_sqlite_engine(url: URL, *, timeout: float) -> Engine:
             if connection.info.get("synchronous") != level:
                 connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
                 connection.info["synchronous"] = level
+            milliseconds = max(1, int(remaining(timeout) * 1000))
+            if connection.info.get("busy_timeout") != milliseconds:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {milliseconds}")
+                connection.info["busy_timeout"] = milliseconds
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
             connection.exec_driver_sql("BEGIN")

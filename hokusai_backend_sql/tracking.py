@@ -36,6 +36,7 @@ from hokusai_backend_sql.run_writes import (
     update_run,
 )
 from hokusai_backend_sql.staging import stage_content
+from hokusai_backend_sql.time_limits import within_deadlines
 from hokusai_core.clock import Deadline
 from hokusai_core.entities import (
     BackendHealth,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from hokusai_backend_sql.engine import Database
 
 
+@within_deadlines
 class SqlTracking:
     """Experiments, runs, logged models and their artifacts in a database.
 
