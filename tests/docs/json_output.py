@@ -12,6 +12,7 @@ from hokusai_core.backends import InstalledBackend
 from hokusai_core.cli.sync import SyncReport
 from hokusai_core.findings import Diagnosis
 from hokusai_core.queue import QueueDetails, QueueEntry
+from hokusai_core.registration_events import RegistrationEvent
 from hokusai_core.status import Status
 from tests.docs.pages import ROOT
 
@@ -24,6 +25,8 @@ OUTPUTS: dict[str, tuple[str, Any]] = {
     "sync": ("hokusai sync --json", SyncReport),
     "queue-list": ("hokusai queue list --json", tuple[QueueEntry, ...]),
     "queue-show": ("hokusai queue show OP_ID --json", QueueDetails),
+    "events-list": ("hokusai events list --json", tuple[RegistrationEvent, ...]),
+    "events-send": ("hokusai events send --json", tuple[RegistrationEvent, ...]),
     "backends": ("hokusai backends --json", tuple[InstalledBackend, ...]),
 }
 """Name of the schema, the command, and what it prints."""
