@@ -284,31 +284,17 @@ class ModelRegistrations(ModelEdits):
         """
         query = VersionQuery(tags={model_tags.MODEL_ID: model_id})
         try:
-            found = self.runtime.registry.all_versions(query)
+            found = self.runtime.registry.in_order_of_coming(query)
         except TransientError:
             return
         op_id = made.tags.get(OP_ID_TAG, "")
-        first = min(found, key=_order, default=made)
-        if first.tags.get(OP_ID_TAG) == op_id or all(
-            each.tags.get(OP_ID_TAG) != op_id for each in found
-        ):
+        first = next(iter(found), made)
+        if op_id not in {each.tags.get(OP_ID_TAG) for each in found[1:]}:
             return
         fallback = self.runtime.fallback
         if made.sync_state == "delivered" or not (fallback and fallback.discard((op_id,))):
             self.runtime.router.write(DeleteModelVersion(name=made.name, version=made.version))
         raise _taken(model_id, first)
-
-
-def _order(version: ModelVersion) -> tuple[bool, int, str, int, str]:
-    """Sort versions by who was first: what is on the primary before what waits."""
-    number = int(version.version) if version.version.isdigit() else 0
-    return (
-        number == 0,
-        version.creation_timestamp or 0,
-        version.name,
-        number,
-        version.tags.get(OP_ID_TAG, ""),
-    )
 
 
 def _taken(model_id: str, known: ModelVersion) -> AlreadyExistsError:

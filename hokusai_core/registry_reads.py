@@ -168,10 +168,28 @@ class RegistryReader:
             raise failure
         return max(found, key=_number, default=None)
 
+    def in_order_of_coming(self, query: VersionQuery) -> tuple[ModelVersion, ...]:
+        """Give all versions that are searched for, the first to come first.
+
+        Those on the primary by their numbers, then those that wait by their places in the journal.
+
+        Raises:
+            TransientError: The primary is away, and there is no journal to answer from.
+        """
+        found, _ = self._matching(query, None)
+        return tuple(sorted(found, key=_place))
+
     def _search(
         self, query: VersionQuery, most: int | None
     ) -> tuple[tuple[ModelVersion, ...], TransientError | None]:
-        """Search versions; with the reason where the primary did not answer, but a journal did."""
+        """Search versions, newest first; with the reason why the primary did not answer, if so."""
+        found, failure = self._matching(query, most)
+        return tuple(sorted(found, key=_age, reverse=True)[:most]), failure
+
+    def _matching(
+        self, query: VersionQuery, most: int | None
+    ) -> tuple[list[ModelVersion], TransientError | None]:
+        """Find versions: those on the primary, then those that wait, in the journal's order."""
         failure: TransientError | None = None
         index = RegistryIndex(self._entries(query.name, everything=False))
         try:
@@ -196,8 +214,7 @@ class RegistryReader:
             for version in known
             if version and query.matches(version) and version.sync_state != "dead"
         ]
-        matching.sort(key=_age, reverse=True)
-        return tuple(matching[:most]), failure
+        return matching, failure
 
     def _waiting_versions(
         self, index: RegistryIndex, query: VersionQuery, found: Sequence[ModelVersion]
@@ -306,3 +323,8 @@ def _age(version: ModelVersion) -> tuple[int, int, int]:
 def _number(version: ModelVersion) -> tuple[bool, int, int]:
     number = int(version.version) if version.version.isdigit() else 0
     return (number == 0, number, version.creation_timestamp or 0)
+
+
+def _place(version: ModelVersion) -> tuple[bool, int]:
+    """Sort what waits behind the rest, in the order that it has; see ``in_order_of_coming``."""
+    return (not version.version.isdigit(), int(version.version) if version.version.isdigit() else 0)

@@ -95,11 +95,12 @@ def trial(stack: Stack, *, outage: bool, processes: int, each: int) -> None:
     registry.list_registered_models()
     with stack.outage() if outage else nullcontext():
         told = registered_by(stack, name, processes, each)
-    assert set(told.values()) == {1}
-    assert {state for _, state in told} == {"pending" if outage else "delivered"}
+    assert set(Counter(model_id for model_id, _ in told.elements()).values()) == {1}
     if outage:
-        registry.runtime.drainer.wake()
-        assert wait_for(lambda: registry.runtime.waiting() == 0, 60)
+        assert {state for _, state in told} == {"pending"}
+    # A database with many writers is busy at times, which is an outage, too.
+    registry.runtime.drainer.wake()
+    assert wait_for(lambda: registry.runtime.waiting() == 0, 60)
     check(registry.search_model_versions(name), name, processes, each)
 
 
