@@ -30,9 +30,9 @@ class Figures:
 class Queued:
     """When a job's writes were queued.
 
-    ``fallbacks`` are the moments at which a write was queued although nothing of its stream waited:
-    the server failed it. ``count`` is how many operations waited, ``settled`` when the last of them
-    arrived. Seconds since the epoch.
+    ``fallbacks`` are the moments at which a write was queued although nothing of its run waited: the
+    server failed it, or its circuit was open. ``count`` is how many operations waited, ``settled``
+    when the last of them arrived. Seconds since the epoch.
     """
 
     fallbacks: list[float] = field(default_factory=list)
@@ -52,12 +52,13 @@ def queued_after(folder: Path, moment: float) -> Queued:
     waits_until: dict[str, float] = {}
     for stream, state, appended, settled in rows:
         assert state == "delivered", (stream, state)
+        run = stream.partition("/")[2]  # a run's values and its files wait for each other
         if appended >= moment:
             found.count += 1
             found.settled = max(found.settled, settled)
-            if appended > waits_until.get(stream, 0.0):
+            if appended > waits_until.get(run, 0.0):
                 found.fallbacks.append(appended)
-        waits_until[stream] = max(waits_until.get(stream, 0.0), settled)
+        waits_until[run] = max(waits_until.get(run, 0.0), settled)
     return found
 
 
@@ -68,15 +69,18 @@ def nothing_waits(folder: Path) -> bool:
         return True
     with closing(sqlite3.connect(journal, timeout=30)) as connection:
         try:
-            query = "SELECT count(*) FROM operations WHERE state = 'waiting'"
+            query = (
+                "SELECT (SELECT count(*) FROM operations WHERE state = 'waiting')"
+                " + (SELECT count(*) FROM intake)"
+            )
             return connection.execute(query).fetchone() == (0,)
         except sqlite3.OperationalError:
             return False  # its tables are being made
 
 
-def share(told: Iterable[Told]) -> str:
-    """Give the share of calls that succeeded, in words."""
-    calls = [call for each in told for call in each.calls]
+def share(told: Iterable[Told], moment: float) -> str:
+    """Give the share of calls that succeeded among those that began after a moment, in words."""
+    calls = [call for each in told for call in each.calls if call.began >= moment]
     good = sum(not call.error for call in calls)
     slowest = max(call.seconds for call in calls)
     return (

@@ -79,7 +79,8 @@ class Job:
         out, _ = self._process.communicate(timeout=EXIT_SECONDS)
         if self._process.returncode != 0:
             raise RuntimeError(f"the job failed:\n{self.log()}")
-        return Told.read(out)
+        # MLflow's client prints lines of its own before.
+        return Told.read(out.splitlines()[-1])
 
     def log(self) -> str:
         """Give what it has printed to its standard error."""

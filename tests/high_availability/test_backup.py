@@ -164,9 +164,9 @@ def test_backup_and_restore(cluster: Cluster, registrations: Registrations, tmp_
 def test_a_backup_at_rest_is_complete(cluster: Cluster, tmp_path: Path) -> None:
     """Every row of every table, and every byte of every file."""
     backup = backup_of(cluster, tmp_path / "backups")
-    restored = cluster.postgres.create_database("restored at rest")
+    restored = cluster.postgres.create_database("restored-at-rest")
     artifacts = tmp_path / "artifacts"
-    variables = cluster.postgres.variables("restored at rest")
+    variables = cluster.postgres.variables("restored-at-rest")
     done = run("restore", backup, artifacts, environment=variables)
     assert done.returncode == 0, done.stderr
     rows = rows_of(cluster.postgres.url.set(database="mlflow"))

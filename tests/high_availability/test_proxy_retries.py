@@ -15,7 +15,11 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.high_availability, pytest.mark.timeout(300)]
 
 CONFIGURATION = (EXAMPLES / "haproxy.cfg").read_text(encoding="utf-8")
-RETRYING = CONFIGURATION.replace("retry-on conn-failure", "retry-on all-retryable-errors")
+RETRYING = CONFIGURATION.replace(
+    # HAProxy sends only requests again that it holds as a whole.
+    "retry-on conn-failure",
+    "retry-on all-retryable-errors\n    option http-buffer-request",
+)
 
 
 class LossyServer(FaultProxy):
