@@ -44,7 +44,10 @@ def prepare_file(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
             "hold. Set HOKUSAI_DATA_DIR to a local folder, or HOKUSAI_DATABASE_URL to a PostgreSQL "
             "database."
         )
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    # A file that exists is not opened here: to close it again would drop every lock that SQLite holds
+    # on it for this process, and the next process to leave would remove the log that is in use.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
 
 def is_network_file_system(kind: str) -> bool:
