@@ -7,6 +7,9 @@ from pydantic import Field, JsonValue
 
 from hokusai_core.operation_base import Operation, Specification
 
+STREAM_PREFIX = "event/"
+"""What the streams of these operations begin with."""
+
 _OPTIONAL_FIELDS = ("api_schema", "eval_spec", "scorer_ref", "primary_metric", "benchmark_spec_id")
 
 
@@ -50,7 +53,7 @@ class AnnounceRegistration(Operation):
     @property
     def stream(self) -> str:
         """A stream of its own: no event holds up another."""
-        return f"event/{self.op_id}"
+        return f"{STREAM_PREFIX}{self.op_id}"
 
     @property
     def reference_tags(self) -> dict[str, str]:

@@ -27,6 +27,7 @@ from hokusai_core.errors import (
     JournalUnavailableError,
     NotStoredError,
 )
+from hokusai_core.event_operations import STREAM_PREFIX
 from hokusai_core.event_reporting import EventReporter
 from hokusai_core.events import CircuitName
 from hokusai_core.fallback import FallbackStore
@@ -440,7 +441,19 @@ class Runtime:
     def _drainer_step(self) -> Step:
         if self._worker is None:
             self._worker = self._new_worker("drainer")
-        return self._worker.run_once()
+        step = self._worker.run_once()
+        if step.kind == "idle" and self.reporter.under_way and self._only_events_wait():
+            # Where these go is another service: the primary's outage is over.
+            self.reporter.over()
+        return step
+
+    def _only_events_wait(self) -> bool:
+        journal, spool = self.fallback.backlog(self.destination) if self.fallback else (None, None)
+        if journal is None or (spool and spool.by_destination.get(self.destination)):
+            return False
+        waiting = journal.by_destination.get(self.destination, 0)
+        events = sum(s.waiting for s in journal.streams if s.stream.startswith(STREAM_PREFIX))
+        return 0 < waiting == events
 
     def _waiting(self) -> int:
         if self.fallback is None:

@@ -210,6 +210,23 @@ def test_an_endpoint_that_is_not_there_costs_no_time_and_is_found_when_it_comes(
     bench.close()
 
 
+def test_an_outage_is_over_although_events_still_wait_for_their_own_service(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="hokusai")
+    with StubServer(Answer(503)) as endpoint:
+        bench = Bench(tmp_path, endpoint.url)
+        bench.mock.down()
+        version, _ = bench.register()
+        assert bench.registry.runtime.reporter.under_way
+        bench.mock.up()
+        assert wait_for(lambda: not bench.registry.runtime.reporter.under_way, 30)
+        assert bench.registry.get_model_version("lead scoring", version.version).version == "1"
+        assert bench.events.of(version).state == "pending"
+        assert caplog.text.count("takes writes again") == 1
+        bench.close()
+
+
 def test_a_silent_endpoint_costs_no_more_than_the_budget(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
