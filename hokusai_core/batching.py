@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from hokusai_core import limits
 from hokusai_core.operations import LogBatch, MetricPoint
 
+_SURELY_FITTING_METRICS = limits.REQUEST_BYTES // (limits.KEY_CHARACTERS * 12 + 120) - 2
+"""So many metrics fit into one request whatever their keys: a character takes 12 bytes at most."""
+
 _ENVELOPE_BYTES = 4096
 """Room for the request's own keys and the run id."""
 
@@ -58,6 +61,9 @@ def split_batch(
     tags: dict[str, str] | None = None,
 ) -> Iterator[LogBatch]:
     """Give the operations that log all of this, each within the limits of one request."""
+    if not params and not tags and 0 < len(metrics) <= _SURELY_FITTING_METRICS:
+        yield LogBatch(run_id=run_id, metrics=tuple(metrics))
+        return
     batch = _Batch()
     for point in metrics:
         size = _metric_size(point)

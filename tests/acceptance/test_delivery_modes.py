@@ -218,7 +218,7 @@ def test_modes_are_arguments_and_settings(
     assert shared.runtime.settings.durability == "machine"
     assert shared.runtime.streams is registry.runtime.streams
     for wrong in ({"delivery": "fast"}, {"durability": "none"}, {"delivery": 1}):
-        with pytest.raises(ConfigurationError, match="(?i)delivery|durability"):
+        with pytest.raises(ConfigurationError, match=r"(?i)delivery|durability"):
             ExperimentManager(backend=mock, **wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="needs a journal"):
         ExperimentManager(backend="mlflow", settings=Settings.load(fallback="none"))

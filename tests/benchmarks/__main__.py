@@ -36,7 +36,7 @@ def main() -> int:
                 began = time.perf_counter()
                 try:
                     found = BENCHMARKS[name](bench)
-                except Exception:
+                except Exception:  # noqa: BLE001 - the others go on
                     traceback.print_exc()
                     broken.append(name)
                     continue

@@ -103,7 +103,7 @@ def backlog(bench: Bench) -> list[Figure]:
 
 
 _MEMORY = """
-import json, resource, sys, threading
+import gc, json, resource, sys, threading
 from pathlib import Path
 from hokusai_core import ExperimentManager, Settings
 from hokusai_core.entities import Receipt
@@ -129,7 +129,8 @@ def write(operation, deadline, open_content=None):
     return plain(operation, deadline, open_content)
 
 backend.write = write
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+gc.collect()
+before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
 report = manager.runtime.drain().run(wait_seconds=5, stop=threading.Event())
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"taken": taken, "more": (after - before) * 1024, "complete": report.complete}))
