@@ -17,8 +17,12 @@ from hokusai_backend_sql.stream_rows import StreamKey, recount_waiting
 from hokusai_core.journal import Entry
 from hokusai_core.operations import dump_operation
 
-MOVED_AT_ONCE = 5000
-"""Most entries that one transaction moves: it holds the file's write lock for a tenth of a second."""
+MOVED_AT_ONCE = 250
+"""Most entries that one transaction moves, so that it holds the file's write lock, and memory, only for
+a moment."""
+
+LONGEST_PAYLOAD = 50_000
+"""Characters above which an entry does not go this way: what is moved is written twice."""
 
 ADD = (
     "INSERT INTO intake (op_id, kind, stream, destination, payload, late_effects_matter, requires, "
@@ -63,16 +67,19 @@ _INSERT_WAITS = text(
 _EMPTY = text("DELETE FROM intake WHERE number <= :last")
 
 
-def row(entry: Entry) -> tuple[object, ...]:
-    """Give the parameters of :data:`ADD`."""
+def row(entry: Entry) -> tuple[object, ...] | None:
+    """Give the parameters of :data:`ADD`; None where the entry is too large for this way."""
     operation = entry.operation
+    payload = dump_operation(operation)
+    if len(payload) > LONGEST_PAYLOAD:
+        return None
     requires = operation.requires
     return (
         operation.op_id,
         operation.kind,
         operation.stream,
         entry.destination,
-        dump_operation(operation),
+        payload,
         operation.late_effects_matter,
         _as_json(requires) if requires else "",
         entry.error,

@@ -1,5 +1,6 @@
 """The journal's hooks over one database; each is one transaction, and none stays open after it."""
 
+import threading
 from typing import BinaryIO
 
 from sqlalchemy import select
@@ -48,14 +49,15 @@ class SqlJournal:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._emptying = threading.Lock()
 
     @hookimpl
     def journal_append(self, entries: tuple[Entry, ...], open_content: OpenContent | None) -> int:
         """Store the entries in one transaction."""
         if not entries:
             return 0
-        if len(entries) == 1 and entries[0].fresh and _is_plain(entries[0]):
-            return self._append_one(entries[0])
+        if len(entries) == 1 and _is_plain(entries[0]) and self._append_one(entries[0]):
+            return 1
         self._empty_intake()
         digest = None
         staged: Staged = ()
@@ -65,15 +67,18 @@ class SqlJournal:
         with self._database.begin() as connection:
             return append(connection, entries, open_content, digest, staged=staged)
 
-    def _append_one(self, entry: Entry) -> int:
-        """Store a new entry by one statement."""
+    def _append_one(self, entry: Entry) -> bool:
+        """Store a new entry by one statement; False where it is too large for that."""
         if self._database.is_sqlite:
-            self._database.run_alone(intake.ADD, intake.row(entry))
+            row = intake.row(entry)
+            if row is None:
+                return False
+            self._database.run_alone(intake.ADD, row)
         else:
             self._database.run_committed(
                 postgresql_append.APPEND, postgresql_append.parameters(entry)
             )
-        return 1
+        return True
 
     @hookimpl
     def journal_note(self, operation: AnyOperation, destination: str, primary_id: str) -> bool:
@@ -192,7 +197,8 @@ class SqlJournal:
 
     @hookimpl
     def journal_reset_after_fork(self) -> bool:
-        """Forget the parent's connections."""
+        """Forget the parent's connections and locks."""
+        self._emptying = threading.Lock()
         return self._database.reset_after_fork()
 
     @hookimpl
@@ -202,14 +208,20 @@ class SqlJournal:
 
     def _empty_intake(self) -> None:
         """Let the table of operations have all entries, in order."""
-        while self._database.is_sqlite and self._database.run_alone(intake.ANY):
-            with self._database.begin() as connection:
-                moved = intake.move_some(connection)
-            if moved < intake.MOVED_AT_ONCE:
-                return
+        if not self._database.is_sqlite or not self._database.run_alone(intake.ANY):
+            return
+        # One thread moves: SQLite lets those that wait for its lock starve.
+        with self._emptying:
+            while self._database.run_alone(intake.ANY):
+                with self._database.begin() as connection:
+                    moved = intake.move_some(connection)
+                if moved < intake.MOVED_AT_ONCE:
+                    return
 
 
 def _is_plain(entry: Entry) -> bool:
-    """Say whether an entry is due at once, may not have been applied, and provides nothing."""
+    """Say whether an entry is new, due at once, not applied, and waited for by nobody."""
     operation = entry.operation
-    return not (entry.maybe_applied or entry.not_before or operation.provides or operation.after)
+    return entry.fresh and not (
+        entry.maybe_applied or entry.not_before or operation.provides or operation.after
+    )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from hokusai_core import limits
 from hokusai_core.operations import LogBatch, MetricPoint
@@ -126,7 +127,12 @@ def _batch_size(batch: LogBatch) -> int:
 
 
 def _metric_size(point: MetricPoint) -> int:
-    return _text_size(point.key) + 120
+    return _key_size(point.key) + 120
+
+
+@lru_cache(maxsize=4096)
+def _key_size(key: str) -> int:
+    return _text_size(key)
 
 
 def _pair_size(name: str, value: str) -> int:

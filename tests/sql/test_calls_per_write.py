@@ -288,3 +288,18 @@ def test_a_relaxed_call_touches_no_database(
     assert sum("INSERT INTO intake" in one for one in calls) <= 2
     assert len(manager.get_metric_history(run.run_id, "loss")) == 1000
     manager.runtime.close_connections()
+
+
+def test_many_single_entries_and_large_ones_keep_their_order(journal: SqlJournal) -> None:
+    """More than one transaction moves, and entries too large to be written twice, in between."""
+    large = {100: "x" * 6000, 400: "y" * 6000}
+    operations = [
+        LogBatch(run_id="r", params={f"p{k}": large[n] for k in range(20)})
+        if n in large
+        else log_metric("r", n)
+        for n in range(600)
+    ]
+    for operation in operations:
+        journal.journal_append(fresh(operation), None)
+    assert journal.journal_unsettled(("run/r",)) == 600
+    assert op_ids(claim(journal)) == [one.op_id for one in operations]
