@@ -22,7 +22,7 @@ class DirectSqlite:
         self._path = path
         self._timeout = timeout
         self._synchronous = "FULL" if synced else "NORMAL"
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._inherited: list[sqlite3.Connection] = []
 
@@ -32,21 +32,16 @@ class DirectSqlite:
         Raises:
             sqlalchemy.exc.SQLAlchemyError: As the engine would.
         """
-        if not self._lock.acquire(timeout=self._timeout):
-            raise PoolTimeoutError("another thread holds the connection")
         try:
-            connection = self._connection or self._connect()
-            row = connection.execute(statement, parameters).fetchone()
-        except sqlite3.Error as cause:
-            self._drop()
-            raise _as_sqlalchemy(cause) from cause
-        except BaseException:
-            # Ctrl-C: a cursor in the traceback would keep SQLite's locks.
-            self._drop()
-            raise
+            # Inside the block: Ctrl-C may come when the lock is taken and nothing else is done.
+            if not self._lock.acquire(timeout=self._timeout):
+                raise PoolTimeoutError("another thread holds the connection")
+            return self._run(statement, parameters)
         finally:
-            self._lock.release()
-        return row[0] if row else None
+            try:  # noqa: SIM105 - Ctrl-C may come in the call of suppress()
+                self._lock.release()
+            except RuntimeError:  # it was not taken
+                pass
 
     def close(self) -> None:
         """Close the connection, unless a thread is using it. The next use opens one."""
@@ -61,7 +56,20 @@ class DirectSqlite:
         if self._connection is not None:
             self._inherited.append(self._connection)
         self._connection = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+
+    def _run(self, statement: str, parameters: tuple[object, ...]) -> object:
+        try:
+            connection = self._connection or self._connect()
+            row = connection.execute(statement, parameters).fetchone()
+        except sqlite3.Error as cause:
+            self._drop()
+            raise _as_sqlalchemy(cause) from cause
+        except BaseException:
+            # Ctrl-C: a cursor in the traceback would keep SQLite's locks.
+            self._drop()
+            raise
+        return row[0] if row else None
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -60,7 +60,7 @@ class Database:
         }
         self._direct_postgresql = None if self.is_sqlite else _direct_postgresql(self._engine)
         self._path = self.url.database or ""
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._ready = False
         self._file: tuple[int, int] | None = None
         self._pid = os.getpid()
@@ -158,7 +158,7 @@ class Database:
         for direct in (self._direct_sqlite, self._direct_postgresql):
             if direct:
                 direct.reset_after_fork()
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._pid = os.getpid()
         return inherited
 
@@ -217,11 +217,12 @@ class Database:
     def _ensure_ready(self) -> None:
         if self._ready and self._file == self._file_now():
             return
-        if not self._guard.acquire(timeout=self._timeout):
-            raise self._unavailable(
-                f"{self.place} is still being connected by another thread. Try again."
-            )
         try:
+            # Inside the block: Ctrl-C may come when the lock is taken and nothing else is done.
+            if not self._guard.acquire(timeout=self._timeout):
+                raise self._unavailable(
+                    f"{self.place} is still being connected by another thread. Try again."
+                )
             file = self._file_now()
             if self._file not in (None, file):
                 _log.warning(
@@ -240,7 +241,10 @@ class Database:
                     raise self._unavailable(f"{self.place} {obstacle}")
                 self._ready = True
         finally:
-            self._guard.release()
+            try:  # noqa: SIM105 - Ctrl-C may come in the call of suppress()
+                self._guard.release()
+            except RuntimeError:  # it was not taken
+                pass
 
     def _prepare_file(self) -> None:
         if self.is_sqlite:

@@ -90,27 +90,33 @@ class GroupCommit:
         Raises:
             NotStoredError: Journal and spool failed; the values are kept in memory and tried again.
         """
-        if self._flushed_by == threading.get_ident():
+        own = threading.get_ident()
+        if self._flushed_by == own:
             return
-        if not self._flushing.acquire(timeout=_LOCK_SECONDS):
-            raise NotStoredError(
-                f"Metrics that wait in memory could not be stored within {_LOCK_SECONDS:g} s; they "
-                "are tried again.",
-                (),
-            )
         try:
-            self._flushed_by = threading.get_ident()
+            # Inside the block: Ctrl-C may come when the lock is taken and nothing else is done.
+            if not self._flushing.acquire(timeout=_LOCK_SECONDS):
+                raise NotStoredError(
+                    f"Metrics that wait in memory could not be stored within {_LOCK_SECONDS:g} s; "
+                    "they are tried again.",
+                    (),
+                )
+            self._flushed_by = own
             if self._buffer:
                 self._flush()
         finally:
-            self._flushed_by = 0
-            self._flushing.release()
+            if self._flushed_by == own:
+                self._flushed_by = 0
+            try:  # noqa: SIM105 - Ctrl-C may come in the call of suppress()
+                self._flushing.release()
+            except RuntimeError:  # it was not taken
+                pass
 
     def reset_after_fork(self) -> None:
         """In a forked child: the parent writes what is in its buffer."""
         self._buffer.clear()
         self._failing = False
-        self._flushing = threading.Lock()
+        self._flushing = threading.RLock()
         self._flushed_by = 0
         self._starting = threading.Lock()
         self._due = threading.Event()

@@ -21,7 +21,7 @@ PROGRAM = """
     backend = MockBackend()
     manager = ExperimentManager("forked", backend=backend)
     run = manager.start_run()
-    for lock in (manager._lock, run._lock, run._timestamps._lock, runtime._RUNTIMES_LOCK):
+    for lock in (manager._own._lock, run._lock, run._timestamps._lock, runtime._RUNTIMES_LOCK):
         hold(lock)
     child = os.fork()
     if child == 0:
