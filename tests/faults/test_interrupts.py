@@ -17,7 +17,11 @@ from hokusai_core import ExperimentManager, Settings
 from hokusai_core.journal import EntryQuery
 from hokusai_core.testing import MockBackend
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [
+    pytest.mark.timeout(1200),
+    # Python drops an interrupt that comes while it closes a generator nobody holds any more.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 QUICK_POINTS = 60
 SOAK_POINTS = 600
 LIBRARY = tuple(
