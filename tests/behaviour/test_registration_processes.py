@@ -105,7 +105,7 @@ def trial(stack: Stack, *, outage: bool, processes: int, each: int) -> None:
 
 
 def test_four_processes_on_one_database(make_stack: Callable[[str], Stack]) -> None:
-    trial(make_stack("sqlite"), outage=False, processes=4, each=8)
+    trial(make_stack("sqlite"), outage=False, processes=4, each=4)
 
 
 def test_four_processes_in_an_outage(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_four_processes_in_an_outage(tmp_path: Path) -> None:
     settings = Settings.load(data_dir=tmp_path, fallback="sql", **FAST)
     stack = Stack(settings, lambda: None, mock.up, backend=mock)
     try:
-        trial(stack, outage=True, processes=4, each=8)
+        trial(stack, outage=True, processes=4, each=4)
     finally:
         runtime = stack.registry().runtime
         runtime.drainer.stop(5.0)
