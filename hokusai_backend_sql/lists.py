@@ -8,11 +8,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Dialect, Text, TypeDecorator, bindparam
+from sqlalchemy import BigInteger, ColumnElement, Dialect, Text, TypeDecorator, bindparam
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import NullType, TypeEngine
 
 
 class _ListOf(TypeDecorator[Sequence[Any]]):
@@ -35,7 +35,7 @@ class _ListOf(TypeDecorator[Sequence[Any]]):
         return values if dialect.name == "postgresql" else json.dumps(values)
 
 
-class one_of(FunctionElement[bool]):  # noqa: N801 - named like the SQL functions beside it
+class one_of(FunctionElement[Any]):  # noqa: N801 - named like the SQL functions beside it
     """Whether a column's value is in the list that is bound to a name.
 
     Args:
@@ -43,7 +43,8 @@ class one_of(FunctionElement[bool]):  # noqa: N801 - named like the SQL function
         name: Of the parameter: any sequence of values.
     """
 
-    type = Boolean()
+    # Not Boolean: SQLite has no such type, and "(x IN ...) = 1" would use no index.
+    type = NullType()
     inherit_cache = True
 
     def __init__(self, column: ColumnElement[Any], name: str) -> None:

@@ -22,10 +22,10 @@ from hokusai_core.hookspecs import (
 )
 from hokusai_core.operations import LogArtifact, Operation
 from hokusai_core.plugin_loading import (
+    backend_entries,
     check_drivers,
     destination_of,
     find_backend,
-    installed_entries,
     load_plugin,
     open_plugin,
 )
@@ -176,7 +176,7 @@ def installed_backends(*, check: bool = False) -> tuple[InstalledBackend, ...]:
 
     """
     found = []
-    for entry in installed_entries():
+    for entry in backend_entries():
         capabilities: tuple[str, ...] = ()
         try:
             plugin = load_plugin(entry)

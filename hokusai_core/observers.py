@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Iterable
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 import pluggy
 
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.events import Event
+from hokusai_core.installed import installed_entries
 from hokusai_core.listener import Hook, Listener, ObserverStatus
 from hokusai_core.markers import OBSERVER_GROUP, PROJECT
 from hokusai_core.observer_hooks import HOOK_OF, ObserverHooks
@@ -100,7 +101,7 @@ class ObserverSet:
         return tuple(self._listeners)
 
     def _installed(self) -> Iterable[Listener]:
-        for entry in sorted(entry_points(group=OBSERVER_GROUP), key=lambda entry: entry.name):
+        for entry in installed_entries(OBSERVER_GROUP):
             origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown"
             yield Listener(entry.name, origin, partial(_load, entry), self._timeout)
 

@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import get_args
 
 from hokusai_core.addresses import as_shown
@@ -13,6 +13,7 @@ from hokusai_core.errors import (
     ConfigurationError,
 )
 from hokusai_core.hookspecs import SPECIFICATIONS
+from hokusai_core.installed import installed_entries
 from hokusai_core.markers import API_VERSION, ENTRY_POINT_GROUP
 from hokusai_core.plugins import BackendConfig, BackendPlugin, Capability
 
@@ -114,9 +115,9 @@ def check_installed(plugin: BackendPlugin, modules: tuple[str, ...]) -> None:
         )
 
 
-def installed_entries() -> tuple[EntryPoint, ...]:
+def backend_entries() -> tuple[EntryPoint, ...]:
     """Give the entry points of all plugins that are installed, by name."""
-    return tuple(sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name))
+    return installed_entries(ENTRY_POINT_GROUP)
 
 
 def load_plugin(entry: EntryPoint) -> BackendPlugin:
@@ -194,7 +195,7 @@ def _entry_of(plugin: BackendPlugin) -> EntryPoint | None:
     """Find the entry point that a loaded plugin comes from; imports nothing."""
     found = [
         entry
-        for entry in installed_entries()
+        for entry in backend_entries()
         if getattr(sys.modules.get(entry.module), entry.attr, None) is plugin
     ]
     named = [entry for entry in found if entry.name == plugin.name]
@@ -202,9 +203,9 @@ def _entry_of(plugin: BackendPlugin) -> EntryPoint | None:
 
 
 def _entry_point(name: str) -> EntryPoint:
-    matches = [entry for entry in installed_entries() if entry.name == name]
+    matches = [entry for entry in backend_entries() if entry.name == name]
     if not matches:
-        installed = sorted({entry.name for entry in installed_entries()})
+        installed = sorted({entry.name for entry in backend_entries()})
         raise BackendNotFoundError(
             f"No backend is called {as_shown(name)!r}. Installed: "
             f"{', '.join(installed) or 'none'}. Check HOKUSAI_BACKEND (or "

@@ -53,7 +53,7 @@ def test_a_refused_creation_is_listed_with_its_reason(job: Job) -> None:
     held = job.queue.entries(("waiting",), stream=entry.stream)
     assert held
     assert held[0].waiting_for == f"id/{run.run_id}"
-    assert held[0].reason == f"waiting for id/{run.run_id}"
+    assert held[0].reason == f"waiting for {run.run_id}"
     assert held[0].next_attempt_seconds is not None
     assert len(job.queue.entries(("waiting",), limit=1)) == 1
     assert job.queue.entries(destination="somewhere else") == ()
