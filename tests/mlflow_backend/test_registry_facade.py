@@ -231,9 +231,10 @@ def test_values_are_data(registry: ModelRegistry, value: str) -> None:
 
 
 @pytest.mark.soak
-@_quick(1000)
+@pytest.mark.timeout(1200)
+@_quick(500)
 @given(value=TEXTS)
-def test_a_thousand_values_are_data(registry: ModelRegistry, value: str) -> None:
+def test_hundreds_of_values_are_data(registry: ModelRegistry, value: str) -> None:
     _values_are_data(registry, "values of all kinds", value)
 
 
@@ -260,7 +261,8 @@ def test_names_are_refused_as_mlflow_refuses(registry: ModelRegistry, name: str)
 
 
 @pytest.mark.soak
-@_quick(1000)
+@pytest.mark.timeout(1200)
+@_quick(500)
 @given(name=NAMES)
-def test_a_thousand_names(registry: ModelRegistry, name: str) -> None:
+def test_hundreds_of_names(registry: ModelRegistry, name: str) -> None:
     _names_are_refused_as_mlflow_refuses(registry, name)
