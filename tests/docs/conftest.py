@@ -2,18 +2,23 @@
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.docs.pages import DATABASE_PLACEHOLDER, ROOT, SERVER_PLACEHOLDER
 from tests.support.mlflow_server import MlflowServer
-
-_SECONDS = 180
+from tests.support.warm_python import WarmPython
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
+    """Runs programs without importing the heavy packages for each."""
+    with WarmPython(tmp_path_factory.mktemp("programs")) as python:
+        yield python
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def clean_environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def run_python(tmp_path: Path, clean_environment: dict[str, str]) -> Run:
+def run_python(tmp_path: Path, clean_environment: dict[str, str], warm_python: WarmPython) -> Run:
     """Runs Python with arguments in an empty folder, and gives what it came to."""
     folder = tmp_path / "work"
     folder.mkdir()
@@ -42,15 +47,10 @@ def run_python(tmp_path: Path, clean_environment: dict[str, str]) -> Run:
     def run(
         *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=folder,
-            env=clean_environment | dict(environment or {}),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
+        return warm_python.run(
+            *arguments,
+            folder=folder,
+            environment=clean_environment | dict(environment or {}),
         )
 
     return run
