@@ -8,6 +8,7 @@ from hokusai_backend_sql.entry_rows import queued_operation
 from hokusai_backend_sql.journal_schema import operation_waits, operations, streams
 from hokusai_backend_sql.schema import AnyRow, database_now
 from hokusai_core.journal import Backlog, EntryQuery, QueuedOperation, StreamBacklog
+from hokusai_core.operations import json_text
 
 _LISTED_STREAMS = 100
 
@@ -33,12 +34,17 @@ def read(connection: Connection, query: EntryQuery) -> tuple[QueuedOperation, ..
         (operations.c.stream, query.streams),
         (operations.c.kind, query.kinds),
         (operations.c.op_id, query.op_ids),
+        (operations.c.primary_id, query.primary_ids),
     ):
         if wanted:
             statement = statement.where(column.in_(wanted))
     if query.states:
         # Spelled out one by one, so that the partial indexes are found.
         statement = statement.where(or_(*(operations.c.state == state for state in query.states)))
+    if query.mentions:
+        position = func.instr if connection.dialect.name == "sqlite" else func.strpos
+        text = func.lower(json_text(query.mentions))
+        statement = statement.where(position(func.lower(operations.c.payload), text) > 0)
     if query.requires:
         statement = statement.where(
             operations.c.sequence.in_(

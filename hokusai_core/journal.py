@@ -126,7 +126,9 @@ class EntryQuery(Value):
     """A selection of journal entries, joined by "and"; an empty tuple selects all.
 
     ``streams``, ``kinds``, ``op_ids`` and ``states`` are matched exactly. ``requires`` are keys:
-    entries that need one of them, which an earlier entry provides. ``after`` pages by sequence
+    entries that need one of them, which an earlier entry provides. ``primary_ids`` are those that the
+    primary gave. ``mentions`` is a text that the operation's JSON holds within a string, whatever the
+    case of its letters; more entries may be given than hold it. ``after`` pages by sequence
     number; ``limit`` bounds the answer.
     """
 
@@ -136,6 +138,8 @@ class EntryQuery(Value):
     op_ids: tuple[str, ...] = ()
     states: tuple[EntryState, ...] = ("waiting",)
     requires: tuple[str, ...] = ()
+    primary_ids: tuple[str, ...] = ()
+    mentions: str = ""
     after: int = 0
     limit: int = 10_000
 

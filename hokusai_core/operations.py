@@ -79,6 +79,7 @@ __all__ = [
     "Value",
     "VersionOperation",
     "dump_operation",
+    "json_text",
     "load_operation",
     "now_milliseconds",
 ]
@@ -104,6 +105,8 @@ AnyOperation = Annotated[
 
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyOperation)
 
+_TEXT = TypeAdapter(str)
+
 OPERATION_KINDS: tuple[type[Operation], ...] = (
     CreateExperiment,
     CreateRun,
@@ -126,6 +129,11 @@ OPERATION_KINDS: tuple[type[Operation], ...] = (
 def dump_operation(operation: Operation) -> str:
     """Give an operation's JSON text, as the journal stores it."""
     return operation.model_dump_json()
+
+
+def json_text(text: str) -> str:
+    """Give a text as it stands between quotes in an operation's JSON text."""
+    return _TEXT.dump_json(text).decode()[1:-1]
 
 
 def load_operation(text: str) -> AnyOperation:

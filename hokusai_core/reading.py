@@ -108,6 +108,8 @@ class Sources:
         streams: Iterable[str] = (),
         kinds: tuple[str, ...] = (),
         states: tuple[EntryState, ...] = WAITING,
+        primary_ids: tuple[str, ...] = (),
+        mentions: str = "",
     ) -> tuple[QueuedOperation, ...]:
         """Read this destination's journal entries that this release knows, in order."""
         if self.fallback is None:
@@ -121,6 +123,8 @@ class Sources:
                     streams=tuple(streams),
                     kinds=kinds,
                     states=states,
+                    primary_ids=primary_ids,
+                    mentions=mentions,
                     after=after,
                     limit=_PAGE,
                 )

@@ -37,7 +37,9 @@ class RegistryIndex:
         self._creations: dict[VersionKey, QueuedOperation] = {}
         self._writes: dict[VersionKey, list[QueuedOperation]] = defaultdict(list)
         self._aliases: dict[str, list[QueuedOperation]] = defaultdict(list)
-        for entry in entries:
+        self._places: dict[str, int] = {}
+        for place, entry in enumerate(entries):
+            self._places[entry.op_id] = place
             operation = entry.operation
             if isinstance(operation, CreateModelVersion):
                 for name in filter(None, (operation.provisional_id, entry.primary_id)):
@@ -115,7 +117,7 @@ class RegistryIndex:
             own.append(creation)
         if base is not None:
             own = [entry for entry in own if entry.state == "waiting"]
-        own.sort(key=lambda entry: entry.sequence)
+        own.sort(key=lambda entry: self._places[entry.op_id])
         found = overlay_version(base, operations_of(own), name, ids) if own or not base else base
         if found is None or creation is None or creation.state == "waiting":
             return found

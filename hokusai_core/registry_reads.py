@@ -1,6 +1,7 @@
 """Reads of the model registry: the primary's answer with what waits laid over it, or without it."""
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -8,26 +9,17 @@ from typing import TypeVar
 from hokusai_core.entities import ModelVersion, Page, RegisteredModel
 from hokusai_core.errors import ModelNotFoundError, NotFoundError, TransientError
 from hokusai_core.journal import QueuedOperation
-from hokusai_core.operations import AliasOperation, RegistryOperation
+from hokusai_core.operations import AliasOperation, AnyOperation, RegistryOperation
 from hokusai_core.overlay import overlay_registered_model
 from hokusai_core.queries import ModelQuery, VersionQuery
-from hokusai_core.reading import KEPT, WAITING, Sources, operations_of
+from hokusai_core.reading import Sources, operations_of
 from hokusai_core.registry_index import RegistryIndex, ids_of
+from hokusai_core.registry_journal import RegistryJournal
 
 T = TypeVar("T")
 
 _NEWEST = 100
 """Versions among which the newest surely is: numbers and creation times may differ in a moment."""
-
-_REGISTRY_KINDS = (
-    "create_registered_model",
-    "create_model_version",
-    "set_model_version_tags",
-    "delete_model_version",
-    "set_registered_model_tags",
-    "set_alias",
-    "delete_alias",
-)
 
 
 class RegistryReader:
@@ -35,6 +27,7 @@ class RegistryReader:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
+        self._journal = RegistryJournal(sources)
 
     def get_registered_model(self, name: str) -> RegisteredModel:
         """Get a registered model with its aliases, which may point to versions that wait.
@@ -50,8 +43,10 @@ class RegistryReader:
                 )
             )
         )
-        entries = self._entries(
-            name, everything=base is None, streams=(f"model/{name}",) if base else ()
+        entries = (
+            self._journal.waiting(name, (f"model/{name}",))
+            if base
+            else self._journal.of_registered_model(name)
         )
         if base is None and not entries:
             raise failure or ModelNotFoundError(f"Model not found: {name}.")
@@ -62,7 +57,7 @@ class RegistryReader:
 
         None where the journal knows nothing of the alias. The primary is not asked.
         """
-        entries = self._entries(name, everything=True, streams=(f"model/{name}",))
+        entries = self._journal.of_registered_model(name)
         model = overlay_registered_model(None, operations_of(entries), name)
         if alias in model.aliases:
             version = model.aliases[alias]
@@ -95,11 +90,12 @@ class RegistryReader:
                     )
                 )
             )
-        streams: tuple[str, ...] = ()
-        if base is not None:
-            known = {version, *ids_of(base)}
-            streams = (f"model/{name}", *(f"version/{name}/{each}" for each in sorted(known)))
-        index = RegistryIndex(self._entries(name, everything=base is None, streams=streams))
+        if base is None:
+            index = self._journal.of_version(name, {version, number or version})
+        else:
+            known = sorted({version, *ids_of(base)})
+            streams = (f"model/{name}", *(f"version/{name}/{each}" for each in known))
+            index = RegistryIndex(self._journal.waiting(name, streams))
         creation = index.creation(name, version) or index.creation(name, number or version)
         names = {version, number or version, *(ids_of(base) if base else ())}
         if creation and creation.operation:
@@ -191,7 +187,7 @@ class RegistryReader:
     ) -> tuple[list[ModelVersion], TransientError | None]:
         """Find versions: those on the primary, then those that wait, in the journal's order."""
         failure: TransientError | None = None
-        index = RegistryIndex(self._entries(query.name, everything=False))
+        index = RegistryIndex(self._journal.waiting(query.name))
         try:
             found = self._pages(
                 None if most is None else most + index.changes,
@@ -206,9 +202,11 @@ class RegistryReader:
             if self._sources.fallback is None:
                 raise
             found, failure = [], reason
-            index = RegistryIndex(self._entries(query.name, everything=True))
+            index = self._journal.may_match(query)
         known = [index.overlaid(version, version.name, ids_of(version)) for version in found]
-        known += self._waiting_versions(index, query, found)
+        known += self._created(index, query, found)
+        if failure is None:
+            known += self._retagged(index, query, known)
         matching = [
             version
             for version in known
@@ -216,24 +214,31 @@ class RegistryReader:
         ]
         return matching, failure
 
-    def _waiting_versions(
+    def _created(
         self, index: RegistryIndex, query: VersionQuery, found: Sequence[ModelVersion]
     ) -> list[ModelVersion | None]:
-        """Give the versions that the primary did not, because they, or their tags, still wait."""
+        """Give the versions that the primary did not, whose creation the journal holds."""
         known = {(version.name, each) for version in found for each in ids_of(version)}
-        waiting: list[ModelVersion | None] = []
+        created: list[ModelVersion | None] = []
         for creation, entry in index.creations():
             ids = frozenset(filter(None, (creation.provisional_id, entry.primary_id)))
-            if known.isdisjoint((creation.name, each) for each in ids):
-                known |= {(creation.name, each) for each in ids}
-                if index.may_match(creation, ids, query):
-                    waiting.append(index.overlaid(None, creation.name, ids))
+            if known.isdisjoint((creation.name, each) for each in ids) and index.may_match(
+                creation, ids, query
+            ):
+                created.append(index.overlaid(None, creation.name, ids))
+        return created
+
+    def _retagged(
+        self, index: RegistryIndex, query: VersionQuery, known: Sequence[ModelVersion | None]
+    ) -> list[ModelVersion | None]:
+        """Give the versions that match because of a tag that waits."""
+        seen = {(version.name, each) for version in known if version for each in ids_of(version)}
+        found: list[ModelVersion | None] = []
         for name, version in index.retagged(query):
-            if (name, version) not in known:
-                known.add((name, version))
+            if (name, version) not in seen:
                 with contextlib.suppress(ModelNotFoundError, TransientError):
-                    waiting.append(self.get_version(name, version))
-        return waiting
+                    found.append(self.get_version(name, version))
+        return found
 
     def list_registered_models(self, query: ModelQuery) -> tuple[RegisteredModel, ...]:
         """List registered models by name, with those that wait.
@@ -259,13 +264,12 @@ class RegistryReader:
             if self._sources.fallback is None:
                 raise
             found, away = {}, True
-        entries = self._entries("", everything=away)
-        operations = [
-            operation
-            for operation in operations_of(_not_refused(entries))
-            if isinstance(operation, RegistryOperation)
-        ]
-        for name in {operation.name for operation in operations}:
+        entries = self._journal.everything() if away else self._journal.waiting()
+        by_name: dict[str, list[AnyOperation]] = defaultdict(list)
+        for operation in operations_of(_not_refused(entries)):
+            if isinstance(operation, RegistryOperation):
+                by_name[operation.name].append(operation)
+        for name, operations in by_name.items():
             if name in found or name.startswith(query.prefix):
                 found[name] = overlay_registered_model(found.get(name), operations, name)
         return tuple(found[name] for name in sorted(found))[: query.max_results]
@@ -277,20 +281,6 @@ class RegistryReader:
                 name, version, destination, self._sources.idle_deadline()
             ),
             artifacts=True,
-        )
-
-    def _entries(
-        self, name: str, *, everything: bool, streams: tuple[str, ...] = ()
-    ) -> tuple[QueuedOperation, ...]:
-        """Read what waits, or ``everything`` that is kept, of one registered model ("" for all)."""
-        entries = self._sources.entries(
-            streams=streams, kinds=_REGISTRY_KINDS, states=KEPT if everything else WAITING
-        )
-        return tuple(
-            entry
-            for entry in entries
-            if not name
-            or (isinstance(entry.operation, RegistryOperation) and entry.operation.name == name)
         )
 
     def _pages(self, most: int | None, page_of: Callable[[str], Page[T]]) -> list[T]:

@@ -208,11 +208,16 @@ class Router:
                 raise
 
     def _delivered(self, operation: AnyOperation, receipt: Receipt) -> None:
+        found_again = (
+            isinstance(operation, CreateRegisteredModel)
+            and not receipt.created
+            and self._streams.known(operation.stream)
+        )
         self._streams.meet(operation.stream)
         if operation.creates and receipt.primary_id:
             for prefix in ("run", "artifacts"):
                 self._streams.meet(f"{prefix}/{receipt.primary_id}")
-        if self._fallback and operation.specification == "registry":
+        if self._fallback and operation.specification == "registry" and not found_again:
             # So that look-ups by model, alias and tag work in an outage; a failure costs nothing.
             self._fallback.note(operation, self._destination, receipt.primary_id)
         if self._reporter.under_way and not self._settings.auto_sync:

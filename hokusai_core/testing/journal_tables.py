@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hokusai_core.journal import EntryQuery, EntryState, QueuedOperation
-from hokusai_core.operations import AnyOperation
+from hokusai_core.operations import AnyOperation, dump_operation, json_text
 
 StreamKey = tuple[str, str]
 """A destination and a stream."""
@@ -43,6 +43,11 @@ class EntryRecord:
             and (not query.op_ids or operation.op_id in query.op_ids)
             and (not query.states or self.state in query.states)
             and (not query.requires or not operation.requires.isdisjoint(query.requires))
+            and (not query.primary_ids or self.primary_id in query.primary_ids)
+            and (
+                not query.mentions
+                or json_text(query.mentions).lower() in dump_operation(operation).lower()
+            )
             and self.sequence > query.after
         )
 

@@ -108,6 +108,19 @@ class JournalDecisions(JournalSteps):
         found = self.read(backend, destination, requires=(key,))
         assert [entry.op_id for entry in found] == [batch.op_id, child.op_id]
         assert self.read(backend, destination, requires=("id/none",)) == ()
+        for told in (run, child):
+            backend.journal.journal_note(new_run("noted"), destination, f"of {told.op_id}")
+        (noted,) = self.read(
+            backend, destination, states=("delivered",), primary_ids=(f"of {run.op_id}",)
+        )
+        assert noted.primary_id == f"of {run.op_id}"
+        text = "both ' and \" back\\slash\n Ünï%_"
+        telling = new_run("1", tags={"text": f"a {text} b"})
+        self.append(backend, destination, telling)
+        for asked in (text, text.replace("both", "BOTH")):
+            assert telling.op_id in {
+                entry.op_id for entry in self.read(backend, destination, mentions=asked)
+            }
 
     @clause("journal.next-attempt")
     def test_the_next_attempt_is_listed(self, backend: OpenBackend, destination: str) -> None:
