@@ -33,7 +33,12 @@ plugin = BackendPlugin(
     open=open_backend,
     destination=destination,
     mlflow_address=mlflow_address,
-    requires=("mlflow",),
+    requires=(
+        "mlflow",
+        "hokusai_backend_mlflow.mlflow_entities",
+        "hokusai_backend_mlflow.stores",
+        "hokusai_backend_mlflow.transport",
+    ),
     examine=examine,
     extra="mlflow",
 )

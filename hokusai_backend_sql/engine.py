@@ -17,10 +17,10 @@ from sqlalchemy.pool import Pool
 from hokusai_backend_sql import upgrade
 from hokusai_backend_sql.direct_sqlite import DirectSqlite
 from hokusai_backend_sql.errors import may_be_applied, sqlstate, translate
-from hokusai_backend_sql.fork_gate import ForkGate
 from hokusai_backend_sql.sqlite_file import SYNCED, WRITES, create_sqlite_engine, prepare_file
 from hokusai_backend_sql.time_limits import remaining
 from hokusai_core.errors import JournalUnavailableError, UnavailableError
+from hokusai_core.fork_gate import ForkGate
 from hokusai_core.plugins import Role
 from hokusai_core.settings import Settings
 
@@ -70,7 +70,7 @@ class Database:
             if self.is_sqlite
             else None
         )
-        self._gate = ForkGate(self._close_idle, self._timeout) if self.is_sqlite else None
+        self._gate = ForkGate(self._timeout, self._close_idle) if self.is_sqlite else None
 
     @property
     def place(self) -> str:

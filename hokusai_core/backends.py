@@ -13,6 +13,7 @@ from hokusai_core.errors import (
     BackendNotInstalledError,
     ConfigurationError,
 )
+from hokusai_core.fork_gate import ForkGate
 from hokusai_core.hook_binding import bind_hooks
 from hokusai_core.hookspecs import (
     Journal,
@@ -50,6 +51,10 @@ _SPECIFICATIONS_OF: dict[Role, tuple[str, ...]] = {
     "journal": ("journal",),
     "spool": ("journal",),
 }
+
+
+_IMPORTING = ForkGate(timeout=30.0)
+"""Drivers are imported by background threads, too, and a fork must not fall into the middle of it."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,8 @@ class OpenBackend:
         """
         for module in self.plugin.requires:
             try:
-                importlib.import_module(module)
+                with _IMPORTING.inside():
+                    importlib.import_module(module)
             except ImportError as cause:
                 raise BackendBrokenError(
                     f"Backend {self.name!r} failed to import {module}: {cause}. Reinstall it."
@@ -165,7 +171,9 @@ def open_backend(backend: str | BackendPlugin, config: BackendConfig) -> OpenBac
     plugin = find_backend(backend)
     check_drivers(plugin, config)
     destination = destination_of(plugin, config) if config.role == "primary" else ""
-    return OpenBackend(plugin, open_plugin(plugin, config), config.role, destination)
+    with _IMPORTING.inside():
+        implementation = open_plugin(plugin, config)
+    return OpenBackend(plugin, implementation, config.role, destination)
 
 
 def installed_backends(*, check: bool = False) -> tuple[InstalledBackend, ...]:

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.warm_python import WarmPython
+
 _ROOT = Path(__file__).parents[2]
+_PYTHON = WarmPython()
 
 
 def environment(**variables: Any) -> dict[str, str]:
@@ -43,10 +46,28 @@ def running(program: str, *arguments: str, **variables: Any) -> Iterator[subproc
 
 
 def run(
-    program: str, *arguments: str, code: int = 0, **variables: Any
+    program: str, *arguments: str, code: int = 0, fresh: bool = False, **variables: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end and see that its exit code is the expected one."""
-    with running(program, *arguments, **variables) as process:
-        out, err = process.communicate(timeout=120)
-    assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    """Run a program to its end and see that its exit code is the expected one.
+
+    Args:
+        program: Its text.
+        arguments: Its arguments.
+        code: The exit code that is expected.
+        fresh: Start an interpreter for it, for a program to which it matters what is imported when.
+        variables: Of its environment.
+    """
+    if fresh:
+        with running(program, *arguments, **variables) as process:
+            out, err = process.communicate(timeout=120)
+        done = subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    else:
+        done = _PYTHON.run(
+            "-c",
+            textwrap.dedent(program),
+            *arguments,
+            folder=_ROOT,
+            environment=environment(**variables),
+        )
+    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done

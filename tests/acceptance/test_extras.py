@@ -40,7 +40,7 @@ NOT_INSTALLED = """
 def without(missing: str, program: str, **variables: object) -> tuple[list[str], list[str]]:
     """Run a program that cannot import some packages; give the lines that it printed."""
     text = textwrap.dedent(NOT_INSTALLED) + textwrap.dedent(program)
-    done = programs.run(text, missing, **variables)
+    done = programs.run(text, missing, fresh=True, **variables)
     return done.stdout.splitlines(), done.stderr.splitlines()
 
 

@@ -64,7 +64,9 @@ PATTERNS = """
 
 
 def test_construction_opens_nothing_and_imports_no_driver() -> None:
-    done = programs.run(textwrap.dedent(WATCH) + textwrap.dedent(PATTERNS), **UNREACHABLE)
+    done = programs.run(
+        textwrap.dedent(WATCH) + textwrap.dedent(PATTERNS), fresh=True, **UNREACHABLE
+    )
     assert done.stdout.splitlines() == ["[]", "[]", "1"]
     assert done.stderr == ""
 
@@ -76,7 +78,7 @@ def test_a_primary_in_a_database_is_constructed_without_opening_it() -> None:
         print(done, threading.active_count())
     """
     text = textwrap.dedent(WATCH) + textwrap.dedent(program)
-    done = programs.run(text, HOKUSAI_BACKEND="sql", **UNREACHABLE)
+    done = programs.run(text, fresh=True, HOKUSAI_BACKEND="sql", **UNREACHABLE)
     assert done.stdout.splitlines() == ["[] 1"]
     assert done.stderr == ""
 
@@ -88,7 +90,9 @@ def test_the_watch_sees_a_first_write() -> None:
         print(sorted({event for event, _ in done}))
     """
     done = programs.run(
-        textwrap.dedent(WATCH) + textwrap.dedent(program), MLFLOW_TRACKING_URI="http://127.0.0.1:1"
+        textwrap.dedent(WATCH) + textwrap.dedent(program),
+        fresh=True,
+        MLFLOW_TRACKING_URI="http://127.0.0.1:1",
     )
     (line,) = done.stdout.splitlines()
     assert "socket.connect" in line
@@ -148,7 +152,7 @@ def test_a_whole_run_leaves_the_users_mlflow_alone(
     folder = tmp_path / "working folder"
     folder.mkdir()
     name = f"global {uuid.uuid4().hex[:12]}"
-    done = programs.run(WHOLE_RUN, mlflow_server.url, str(folder), name)
+    done = programs.run(WHOLE_RUN, mlflow_server.url, str(folder), name, fresh=True)
     assert json.loads(done.stdout) == [True, True, True], done.stderr
 
 

@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,14 +11,9 @@ from tests.docs.pages import DATABASE_PLACEHOLDER, ROOT, SERVER_PLACEHOLDER
 from tests.support.mlflow_server import MlflowServer
 from tests.support.warm_python import WarmPython
 
+_PYTHON = WarmPython()
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="session")
-def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
-    """Runs programs without importing the heavy packages for each."""
-    with WarmPython(tmp_path_factory.mktemp("programs")) as python:
-        yield python
 
 
 @pytest.fixture
@@ -39,7 +34,7 @@ def clean_environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def run_python(tmp_path: Path, clean_environment: dict[str, str], warm_python: WarmPython) -> Run:
+def run_python(tmp_path: Path, clean_environment: dict[str, str]) -> Run:
     """Runs Python with arguments in an empty folder, and gives what it came to."""
     folder = tmp_path / "work"
     folder.mkdir()
@@ -47,7 +42,7 @@ def run_python(tmp_path: Path, clean_environment: dict[str, str], warm_python: W
     def run(
         *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return warm_python.run(
+        return _PYTHON.run(
             *arguments,
             folder=folder,
             environment=clean_environment | dict(environment or {}),

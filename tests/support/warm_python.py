@@ -10,11 +10,11 @@ import os
 import runpy
 import subprocess
 import sys
-import uuid
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from types import ModuleType
+from typing import Any, cast
 
 _ROOT = Path(__file__).parents[2]
 _PRELOADED = (
@@ -31,44 +31,42 @@ _PRELOADED = (
 
 
 class WarmPython:
-    """The process that forks. Its forks share nothing else with each other.
+    """The process that forks. It starts with the first program, and ends when this one does.
 
-    Args:
-        folder: For what programs print.
+    Its forks share nothing else with each other.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
     def run(
         self, *arguments: str, folder: Path, environment: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
-        """Run a script, or a module after ``-m``, to its end.
+        """Run a program to its end.
 
         Args:
-            arguments: As those of ``python``: a script and its arguments, or ``-m``, a module and
-                its arguments.
+            arguments: As those of ``python``: a script, or ``-m`` and a module, or ``-c`` and a text,
+                and the program's own.
             folder: The working directory.
             environment: All variables.
         """
         process = self._started()
-        name = uuid.uuid4().hex
-        out, err = self._folder / f"{name}.out", self._folder / f"{name}.err"
-        request = {
-            "arguments": arguments,
-            "folder": str(folder),
-            "environment": dict(environment),
-            "out": str(out),
-            "err": str(err),
-        }
         assert process.stdin is not None
         assert process.stdout is not None
-        print(json.dumps(request), file=process.stdin, flush=True)
-        code = int(process.stdout.readline())
-        return subprocess.CompletedProcess(
-            arguments, code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8")
-        )
+        with tempfile.TemporaryDirectory() as name:
+            out, err = Path(name, "out"), Path(name, "err")
+            request = {
+                "arguments": arguments,
+                "folder": str(folder),
+                "environment": dict(environment),
+                "out": str(out),
+                "err": str(err),
+            }
+            print(json.dumps(request), file=process.stdin, flush=True)
+            code = int(process.stdout.readline())
+            return subprocess.CompletedProcess(
+                arguments, code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8")
+            )
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None:
@@ -86,21 +84,6 @@ class WarmPython:
                 text=True,
             )
         return self._process
-
-    def __enter__(self) -> Self:
-        """Give itself; the process starts with the first program."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the process."""
-        if self._process is not None:
-            with self._process as process:
-                process.kill()
 
 
 def _serve() -> int | None:
@@ -136,6 +119,10 @@ def _program(request: dict[str, Any]) -> int:
         sys.path.insert(0, request["folder"])
         sys.argv = rest
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif first == "-c":
+        sys.argv = [first, *rest[1:]]
+        module = sys.modules["__main__"] = ModuleType("__main__")
+        exec(compile(rest[0], "<string>", "exec"), vars(module))
     else:
         sys.path.insert(0, str(Path(first).parent.absolute()))
         sys.argv = [first, *rest]

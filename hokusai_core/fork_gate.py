@@ -1,7 +1,7 @@
-"""Lets a process fork only while it has no SQLite connection open.
+"""Lets a process fork only while no other thread holds what a child would find held for ever.
 
-SQLite keeps its locks per process and file, in memory that a forked child inherits: a write lock that
-another thread held at the moment of the fork would be held in the child for ever.
+SQLite keeps its locks per process and file, and Python keeps a lock for each module that is being
+imported, in memory that a forked child inherits without the threads that would let go of them.
 """
 
 import os
@@ -12,18 +12,18 @@ from contextlib import contextmanager
 
 
 class ForkGate:
-    """Counts who uses a file's connections, and closes them before a fork.
+    """Counts the threads that are inside, and lets no fork happen before they have left.
 
     A fork waits until no other thread is inside, at most ``timeout``: it must never hang. Until the
     fork is done nobody enters.
 
     Args:
-        close: Closes the connections that are not in use.
         timeout: In seconds.
+        close: Called before the fork, when nobody is inside: closes what a child must not inherit.
 
     """
 
-    def __init__(self, close: Callable[[], None], timeout: float) -> None:
+    def __init__(self, timeout: float, close: Callable[[], None] = lambda: None) -> None:
         self._close = close
         self._timeout = timeout
         self._open()
@@ -60,7 +60,7 @@ class ForkGate:
                     self._condition.notify_all()
 
     def before_fork(self) -> None:
-        """Wait for the other threads, close the connections, and keep everybody out."""
+        """Wait for the other threads, close what is to be closed, and keep everybody out."""
         own = threading.get_ident()
         self._condition.acquire()
         self._awaited = True
