@@ -92,17 +92,22 @@ class CircuitBreaker:
                 return max(0.0, self._probe_until - now)
             return 0.0
 
-    def admit(self) -> Permit | None:
-        """Ask to make a call. None means no: the circuit is open, or its probe is under way."""
+    def admit(self, *, insist: bool = False) -> Permit | None:
+        """Ask to make a call. None means no: the circuit is open, or its probe is under way.
+
+        Args:
+            insist: Make the call in any case, as a probe: there is nobody else to ask.
+        """
         with self._lock:
             old = self._state
             now = self._clock.monotonic()
             if self._state == "closed":
                 return Permit(self._generation, probe=False)
-            if self._state == "open" and now < self._open_until:
+            if self._state == "open" and now < self._open_until and not insist:
                 return None
             if (
                 self._state == "half_open"
+                and not insist
                 and self._probe_until is not None
                 and now < self._probe_until
             ):

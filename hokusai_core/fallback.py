@@ -262,9 +262,7 @@ class FallbackStore:
 
     def _ask_journal(self, question: Callable[[Journal], T], *, always: bool = False) -> T:
         """Ask the journal, unless its circuit is open; ``always`` asks it all the same."""
-        permit = self._breaker.admit()
-        if permit is None and always:
-            return question(self.journal)
+        permit = self._breaker.admit(insist=always)
         if permit is None:
             raise JournalUnavailableError(
                 "The journal failed a moment ago, so it was not asked again yet. Try again in some "

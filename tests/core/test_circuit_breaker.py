@@ -143,3 +143,15 @@ def test_many_threads_get_one_probe_among_them(threads: int) -> None:
     for worker in workers:
         worker.join()
     assert len([permit for permit in permits if permit is not None]) == 1
+
+
+def test_who_insists_is_admitted_as_a_probe() -> None:
+    circuit = breaker(ManualClock())
+    circuit.failed(admitted(circuit))
+    assert circuit.admit() is None
+    probe = circuit.admit(insist=True)
+    assert probe is not None
+    assert probe.probe
+    assert circuit.admit() is None
+    circuit.succeeded(probe)
+    assert circuit.state == "closed"
