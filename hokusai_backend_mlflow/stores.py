@@ -4,12 +4,14 @@ Their methods build requests and read answers exactly as a plain client does; th
 out are the core's.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Protocol
 
 import mlflow  # noqa: F401 - before its modules (see mlflow_entities)
-from mlflow.protos.service_pb2 import MlflowService
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.protos.service_pb2 import LogBatch, MlflowService
 from mlflow.store.model_registry.rest_store import RestStore as RegistryRestStore
 from mlflow.store.tracking.rest_store import RestStore as TrackingRestStore
 from mlflow.utils.rest_utils import extract_api_info_for_service
@@ -44,7 +46,9 @@ class BoundedTrackingStore(TrackingRestStore):  # type: ignore[misc]
         self._transport = transport
         self._deadline = deadline
 
-    def _call_endpoint(self, api: Any, json_body: str | None = None, *_: Any, **kwargs: Any) -> Any:
+    def _call_endpoint(
+        self, api: Any, json_body: str | dict[str, Any] | None = None, *_: Any, **kwargs: Any
+    ) -> Any:
         endpoint, method = _ENDPOINTS[api]
         return self._transport.call(
             kwargs.get("endpoint") or endpoint,
@@ -54,6 +58,36 @@ class BoundedTrackingStore(TrackingRestStore):  # type: ignore[misc]
             self._deadline,
             writes=_writes(api),
         )
+
+    def log_batch(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric],
+        params: Sequence[Param],
+        tags: Sequence[RunTag],
+    ) -> None:
+        """Send the body that MLflow's method sends, built without its two passes over messages.
+
+        Those take most of the time that a client spends on a thousand metrics.
+        """
+        if any(point.model_id or point.dataset_name or point.run_id for point in metrics):
+            super().log_batch(run_id, metrics, params, tags)
+            return
+        body: dict[str, Any] = {
+            "run_id": run_id,
+            "metrics": [
+                {
+                    "key": point.key,
+                    "value": _json_number(point.value),
+                    "timestamp": point.timestamp,
+                    "step": point.step,
+                }
+                for point in metrics
+            ],
+            "params": [{"key": param.key, "value": param.value} for param in params],
+            "tags": [{"key": tag.key, "value": tag.value} for tag in tags],
+        }
+        self._call_endpoint(LogBatch, {name: value for name, value in body.items() if value})
 
 
 class BoundedRegistryStore(RegistryRestStore):  # type: ignore[misc]
@@ -113,6 +147,13 @@ class TranslatingStore:
                 ) from cause
 
         return translated
+
+
+def _json_number(value: float) -> float | str:
+    """Give a number as JSON has it in messages: what is not finite goes by its name."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _writes(api: Any) -> bool:

@@ -94,7 +94,7 @@ class Transport:
         self,
         endpoint: str,
         method: str,
-        json_body: str | None,
+        json_body: str | Mapping[str, Any] | None,
         response: Any,
         deadline: Deadline,
         *,
@@ -103,6 +103,8 @@ class Transport:
     ) -> Any:
         """Call an endpoint of MLflow's API and read its answer into ``response``.
 
+        The body is a JSON object, as text or as values.
+
         Raises:
             TransientError: No usable answer.
             PermanentError: MLflow refuses.
@@ -110,7 +112,7 @@ class Transport:
         """
         self._check_workspaces(deadline)
         limit = Deadline(deadline.at_most(self.request_timeout))
-        body = None if json_body is None else json.loads(json_body)
+        body = json.loads(json_body) if isinstance(json_body, str) else json_body
         content: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
         answer = self.send(
             method,

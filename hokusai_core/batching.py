@@ -8,8 +8,16 @@ from functools import lru_cache
 from hokusai_core import limits
 from hokusai_core.operations import LogBatch, MetricPoint
 
-_SURELY_FITTING_METRICS = limits.REQUEST_BYTES // (limits.KEY_CHARACTERS * 12 + 120) - 2
-"""So many metrics fit into one request whatever their keys: a character takes 12 bytes at most."""
+_CHARACTER_BYTES = 12
+"""What a character of a key takes at most, as JSON."""
+
+_METRIC_BYTES = 120
+"""What a metric takes beside its key."""
+
+_SURELY_FITTING_METRICS = (
+    limits.REQUEST_BYTES // (limits.KEY_CHARACTERS * _CHARACTER_BYTES + _METRIC_BYTES) - 2
+)
+"""So many metrics fit into one request whatever their keys."""
 
 _ENVELOPE_BYTES = 4096
 """Room for the request's own keys and the run id."""
@@ -62,7 +70,7 @@ def split_batch(
     tags: dict[str, str] | None = None,
 ) -> Iterator[LogBatch]:
     """Give the operations that log all of this, each within the limits of one request."""
-    if not params and not tags and 0 < len(metrics) <= _SURELY_FITTING_METRICS:
+    if metrics and not params and not tags and _surely_fit(metrics):
         yield LogBatch(run_id=run_id, metrics=tuple(metrics))
         return
     batch = _Batch()
@@ -119,6 +127,18 @@ def coalesce(batches: Sequence[LogBatch]) -> Iterator[Coalesced]:
         yield Coalesced(joined.operation(pending[0].run_id), tuple(pending))
 
 
+def _surely_fit(metrics: Sequence[MetricPoint]) -> bool:
+    """Say without measuring each key whether metrics fit into one request."""
+    count = len(metrics)
+    if count <= _SURELY_FITTING_METRICS:
+        return True
+    if count > limits.METRICS_PER_REQUEST:
+        return False
+    characters = sum([len(point.key) for point in metrics])
+    most = characters * _CHARACTER_BYTES + count * _METRIC_BYTES + _ENVELOPE_BYTES
+    return most <= limits.REQUEST_BYTES
+
+
 def _batch_size(batch: LogBatch) -> int:
     pairs = (*batch.params.items(), *batch.tags.items())
     return sum(map(_metric_size, batch.metrics)) + sum(
@@ -127,7 +147,7 @@ def _batch_size(batch: LogBatch) -> int:
 
 
 def _metric_size(point: MetricPoint) -> int:
-    return _key_size(point.key) + 120
+    return _key_size(point.key) + _METRIC_BYTES
 
 
 @lru_cache(maxsize=4096)

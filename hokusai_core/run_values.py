@@ -148,10 +148,7 @@ class RunValues:
             for key, value in (tags or {}).items()
         }
         self._write_batch(
-            metrics=[
-                _metric_point(self._raw_point(point.key, point.value, point.step, point.timestamp))
-                for point in metrics
-            ],
+            metrics=[self._checked_point(point) for point in metrics],
             params=self._fitted(checked_params, "param", limits.PARAM_VALUE_CHARACTERS),
             tags=self._fitted(checked_tags, "tag", limits.TAG_VALUE_CHARACTERS),
         )
@@ -176,9 +173,26 @@ class RunValues:
         if timestamp is None:
             time_ms = self._timestamps.next(name, at_step)
         else:
-            time_ms = validation.timestamp(timestamp, f"metric {name!r}")
+            if type(timestamp) is int and 0 <= timestamp <= limits.TIMESTAMP_MAX:
+                time_ms = timestamp
+            else:
+                time_ms = validation.timestamp(timestamp, f"metric {name!r}")
             self._timestamps.seen(name, at_step, time_ms)
         return name, number, time_ms, at_step
+
+    def _checked_point(self, point: Metric) -> MetricPoint:
+        """Check a point that the user made; one that needed no conversion is taken as it is."""
+        raw = self._raw_point(point.key, point.value, point.step, point.timestamp)
+        key, value, timestamp, step = raw
+        if (
+            type(point) is MetricPoint
+            and key is point.key
+            and value is point.value
+            and timestamp is point.timestamp
+            and step is point.step
+        ):
+            return point
+        return _metric_point(raw)
 
     def _fitted(self, values: dict[str, str], what: str, limit: int) -> dict[str, str]:
         return fit(values, what, limit, self._runtime.settings)

@@ -1,11 +1,14 @@
 """What goes over the wire: as a plain client's, with these credentials, touching nothing global."""
 
 import base64
+import json
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -68,6 +71,46 @@ def test_as_many_requests_as_a_plain_client(mlflow_server: MlflowServer) -> None
         assert request_lines(proxy)[-1:] == ["POST /api/2.0/mlflow/model-versions/create"]
         backend.write(CreateModelVersion(name=name, source="s3://b/m"), soon())
         assert request_lines(proxy) == ["POST /api/2.0/mlflow/model-versions/create"]
+
+
+def test_a_batch_has_the_body_of_a_plain_client(stub: MakeStub) -> None:
+    server = stub()
+    values = (0.0, -0.0, 1.0, 1 / 3, 1e-320, -1e300, 2.0**60, math.nan, math.inf, -math.inf)
+    points = tuple(
+        MetricPoint(
+            key=f"m/{n} x", value=value, timestamp=2**53 + n, step=(-(2**63), 0, 2**63 - 1)[n % 3]
+        )
+        for n, value in enumerate(values)
+    )
+    pairs = {"p": "", "q r": 'a "quoted"\nü \U0001f600'}
+    whole = LogBatch(run_id="r", metrics=points, params=pairs, tags=pairs)
+    backend, client = opened(server.url), MlflowClient(server.url)
+    for batch in (
+        whole,
+        whole.model_copy(update={"metrics": (), "tags": {}}),
+        whole.model_copy(update={"params": {}, "tags": {}}),
+    ):
+        client.log_batch(
+            batch.run_id,
+            [Metric(one.key, one.value, one.timestamp, one.step) for one in batch.metrics],
+            [Param(*pair) for pair in batch.params.items()],
+            [RunTag(*pair) for pair in batch.tags.items()],
+        )
+        backend.write(batch, soon())
+        plain, ours = (json.loads(request.body) for request in server.requests[-2:])
+        assert repr(_numbers_as_floats(ours)) == repr(_numbers_as_floats(plain))
+
+
+def _numbers_as_floats(body: dict[str, Any]) -> dict[str, Any]:
+    """MLflow's client writes a number without a fraction with one, or not, as its release likes."""
+    for point in body.get("metrics", ()):
+        if not isinstance(point["value"], str):
+            point["value"] = float(point["value"])
+    return {
+        name: [dict(sorted(one.items())) for one in body[name]]
+        for name in sorted(body)
+        if name != "run_id"
+    }
 
 
 def test_credentials_of_mlflow_and_of_this_object(
