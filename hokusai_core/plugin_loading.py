@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from typing import get_args
 
@@ -29,7 +30,7 @@ def find_backend(backend: str | BackendPlugin) -> BackendPlugin:
 
     """
     if isinstance(backend, BackendPlugin):
-        plugin = check_manifest(backend, f"Backend {backend.name!r}, given as an object,")
+        plugin = check_manifest(backend, lambda: f"Backend {backend.name!r}, given as an object,")
     else:
         plugin = load_plugin(_entry_point(backend))
     check_installed(plugin, plugin.requires)
@@ -127,55 +128,65 @@ def load_plugin(entry: EntryPoint) -> BackendPlugin:
         BackendBrokenError: Naming plugin, distribution, version and cause.
 
     """
-    where = f"Backend {entry.name!r} of distribution {_distribution(entry)}"
+
+    def where() -> str:
+        # Not before it is needed: the name is in a file that has to be read and parsed.
+        return f"Backend {entry.name!r} of distribution {_distribution(entry)}"
+
     try:
         plugin = entry.load()
     except Exception as cause:
         raise BackendBrokenError(
-            f"{where} fails to import ({entry.value}): {_told(cause)}. Upgrade or uninstall it."
+            f"{where()} fails to import ({entry.value}): {_told(cause)}. Upgrade or uninstall it."
         ) from cause
     if not isinstance(plugin, BackendPlugin):
         raise BackendBrokenError(
-            f"{where} gives {type(plugin).__name__} ({entry.value}), not a "
+            f"{where()} gives {type(plugin).__name__} ({entry.value}), not a "
             "hokusai_core.plugins.BackendPlugin. Upgrade or uninstall it."
         )
     return check_manifest(plugin, where)
 
 
-def check_manifest(plugin: BackendPlugin, where: str) -> BackendPlugin:
+def check_manifest(plugin: BackendPlugin, where: Callable[[], str]) -> BackendPlugin:
     """Check the version of the contract and the capabilities that a manifest names.
 
     Raises:
-        BackendBrokenError: Beginning with ``where``.
+        BackendBrokenError: Beginning with what ``where`` gives, which is called only then.
 
     """
+    defect = _defect_of(plugin)
+    if defect:
+        raise BackendBrokenError(f"{where()} {defect}")
+    return plugin
+
+
+def _defect_of(plugin: BackendPlugin) -> str:
+    """Say what is wrong with a manifest, and what to do; "" where nothing is."""
     version: object = plugin.api_version
     if not (
         isinstance(version, tuple)
         and len(version) == 2  # noqa: PLR2004 - major and minor
         and all(isinstance(number, int) for number in version)
     ):
-        raise BackendBrokenError(
-            f"{where} has api_version {version!r}; it must be two numbers, as in {API_VERSION}."
-        )
+        return f"has api_version {version!r}; it must be two numbers, as in {API_VERSION}."
     if plugin.api_version[0] != API_VERSION[0]:
         older = "it" if plugin.api_version[0] < API_VERSION[0] else "hokusai-tracking"
-        raise BackendBrokenError(
-            f"{where} was written for hook contract {_dotted(plugin.api_version)}, and this "
+        return (
+            f"was written for hook contract {_dotted(plugin.api_version)}, and this "
             f"release has {_dotted(API_VERSION)}. Upgrade {older}."
         )
     unknown = sorted(set(plugin.capabilities) - set(get_args(Capability)))
     if unknown and not is_newer(plugin):
-        raise BackendBrokenError(
-            f"{where} declares {', '.join(map(repr, unknown))}, which is no capability; there are "
+        return (
+            f"declares {', '.join(map(repr, unknown))}, which is no capability; there are "
             f"{', '.join(get_args(Capability))}."
         )
     if not set(plugin.capabilities) & set(SPECIFICATIONS):
-        raise BackendBrokenError(
-            f"{where} declares no specification; its capabilities must hold one of "
+        return (
+            "declares no specification; its capabilities must hold one of "
             f"{', '.join(SPECIFICATIONS)}."
         )
-    return plugin
+    return ""
 
 
 def is_newer(plugin: BackendPlugin) -> bool:
