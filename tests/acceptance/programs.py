@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.warm_python import WarmPython
+from tests.support.warm_python import PYTHON
 
 _ROOT = Path(__file__).parents[2]
-_PYTHON = WarmPython()
 
 
 def environment(**variables: Any) -> dict[str, str]:
@@ -62,7 +61,7 @@ def run(
             out, err = process.communicate(timeout=120)
         done = subprocess.CompletedProcess(process.args, process.returncode, out, err)
     else:
-        done = _PYTHON.run(
+        done = PYTHON.run(
             "-c",
             textwrap.dedent(program),
             *arguments,

@@ -9,9 +9,7 @@ import pytest
 
 from tests.docs.pages import DATABASE_PLACEHOLDER, ROOT, SERVER_PLACEHOLDER
 from tests.support.mlflow_server import MlflowServer
-from tests.support.warm_python import WarmPython
-
-_PYTHON = WarmPython()
+from tests.support.warm_python import PYTHON
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -42,7 +40,7 @@ def run_python(tmp_path: Path, clean_environment: dict[str, str]) -> Run:
     def run(
         *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return _PYTHON.run(
+        return PYTHON.run(
             *arguments,
             folder=folder,
             environment=clean_environment | dict(environment or {}),

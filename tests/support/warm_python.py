@@ -86,6 +86,10 @@ class WarmPython:
         return self._process
 
 
+PYTHON = WarmPython()
+"""One for all tests of this process."""
+
+
 def _serve() -> int | None:
     """Fork for each request and tell the exit code; gives the program to run in a fork."""
     for name in _PRELOADED:
