@@ -47,11 +47,12 @@ class PostgresServer:
             database.close()
             return self._shared
         self.terminate_connections(self._shared)
+        # A tenth of the time of TRUNCATE, which makes new files for all tables and indexes.
         names = [sql.Identifier(SCHEMA_NAME, name) for name in metadata.tables]
+        deletes = [sql.SQL("DELETE FROM {};").format(name) for name in names]
+        unordered = sql.SQL("SET session_replication_role = replica;")
         with self._connect(self._shared) as connection:
-            connection.execute(
-                sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(sql.SQL(", ").join(names))
-            )
+            connection.execute(sql.SQL(" ").join((unordered, *deletes)))
         return self._shared
 
     def drop_database(self, url: URL) -> None:
