@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hokusai_core import InvalidInputError, Metric, RunHandle
+from hokusai_core import ExperimentManager, InvalidInputError, Metric, RunHandle
 from tests.behaviour.stack import Stack
 
 CALLS: list[tuple[str, Callable[[RunHandle], Any]]] = [
@@ -112,27 +112,30 @@ def test_bad_input_on_the_sqlite_primary_is_refused_alike(make_stack: Any) -> No
         assert manager.get_run(run.run_id) == before
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        pytest.param(lambda m: m.start_run(run_name=""), id="empty name"),
-        pytest.param(lambda m: m.start_run(run_name="n" * 251), id="long name"),
-        pytest.param(lambda m: m.start_run(run_name=5), id="name no text"),
-        pytest.param(lambda m: m.start_run(tags=["a"]), id="tags no dict"),
-        pytest.param(lambda m: m.start_run(tags={"": "a"}), id="empty tag key"),
-        pytest.param(lambda m: m.start_run("not/an/id"), id="bad run id"),
-        pytest.param(lambda m: m.start_run(parent_run_id=""), id="empty parent"),
-        pytest.param(lambda m: m.get_run("'; drop table"), id="bad id to get"),
-        pytest.param(lambda m: m.search_runs(max_results=0), id="no results"),
-        pytest.param(lambda m: m.search_runs(max_results=50_001), id="too many results"),
-        pytest.param(lambda m: m.search_runs(output_format="csv"), id="format"),
-        pytest.param(lambda m: m.get_metric_history("a" * 32, ""), id="empty key"),
-    ],
-)
-def test_bad_input_to_a_manager_is_refused(stack: Stack, call: Callable[[Any], Any]) -> None:
+MANAGER_CALLS: list[tuple[str, Callable[[ExperimentManager], Any]]] = [
+    ("empty name", lambda m: m.start_run(run_name="")),
+    ("long name", lambda m: m.start_run(run_name="n" * 251)),
+    ("name no text", lambda m: m.start_run(run_name=5)),
+    ("tags no dict", lambda m: m.start_run(tags=["a"])),
+    ("empty tag key", lambda m: m.start_run(tags={"": "a"})),
+    ("bad run id", lambda m: m.start_run("not/an/id")),
+    ("empty parent", lambda m: m.start_run(parent_run_id="")),
+    ("bad id to get", lambda m: m.get_run("'; drop table")),
+    ("no results", lambda m: m.search_runs(max_results=0)),
+    ("too many results", lambda m: m.search_runs(max_results=50_001)),
+    ("format", lambda m: m.search_runs(output_format="csv")),
+    ("empty key", lambda m: m.get_metric_history("a" * 32, "")),
+]
+
+
+def test_bad_input_to_a_manager_is_refused(stack: Stack) -> None:
     manager = stack.manager()
-    with pytest.raises(InvalidInputError):
-        call(manager)
+    accepted = []
+    for name, call in MANAGER_CALLS:
+        with contextlib.suppress(InvalidInputError):
+            call(manager)
+            accepted.append(name)
+    assert accepted == []
     assert manager.search_runs() == []
 
 

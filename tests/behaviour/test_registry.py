@@ -1,6 +1,9 @@
 """The model registry: the same on every backend."""
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from hokusai_core import (
     AlreadyExistsError,
     InvalidInputError,
     ModelNotFoundError,
+    ModelRegistry,
     NotFoundError,
     RegistryException,
 )
@@ -141,42 +145,38 @@ def test_what_is_not_there_is_not_found(stack: Stack) -> None:
         registry.load_model("models:/m-0123456789abcdef0123456789abcdef")
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        pytest.param(lambda r: r.register_baseline(model_type="x"), id="no model"),
-        pytest.param(lambda r: r.register_baseline(model=OldStyleModel("a")), id="no type"),
-        pytest.param(
-            lambda r: r.register_baseline(OldStyleModel("a"), "x", "y"), id="two different types"
-        ),
-        pytest.param(lambda r: r.register_baseline(OldStyleModel("a"), "a/b"), id="slash"),
-        pytest.param(lambda r: r.register_model(object(), "x"), id="not savable"),
-        pytest.param(lambda r: r.register_model("no uri", "x"), id="not a URI"),
-        pytest.param(lambda r: r.register_model("models:/only-a-name", "x"), id="no version"),
-        pytest.param(lambda r: r.register_model("runs:/abc/../x", "x"), id="traversal"),
-        pytest.param(lambda r: r.register_model(OldStyleModel("a"), "n" * 257), id="long name"),
-        pytest.param(
-            lambda r: r.register_model(OldStyleModel("a"), "x", tags={"k": "v" * 100_001}),
-            id="long tag",
-        ),
-        pytest.param(
-            lambda r: r.register_model(OldStyleModel("a"), "x", tags={"": "v"}), id="empty key"
-        ),
-        pytest.param(
-            lambda r: r.register_model(OldStyleModel("a"), "x", description="d" * 5001),
-            id="long description",
-        ),
-        pytest.param(lambda r: r.register_model(OldStyleModel("a"), "x", nonsense=1), id="option"),
-        pytest.param(lambda r: r.set_alias("x", "latest", 1), id="reserved alias"),
-        pytest.param(lambda r: r.set_alias("x", "a b", 1), id="alias with a space"),
-        pytest.param(lambda r: r.set_alias("x", "a", "0"), id="version zero"),
-        pytest.param(lambda r: r.set_model_version_tags("x", 1, {"k": "\ud800"}), id="surrogate"),
-        pytest.param(lambda r: r.get_model_version("x:y", 1), id="colon"),
-    ],
-)
-def test_bad_input_is_refused_at_the_call(stack: Stack, call: object) -> None:
+BAD_CALLS: list[tuple[str, Callable[[ModelRegistry], Any]]] = [
+    ("no model", lambda r: r.register_baseline(model_type="x")),
+    ("no type", lambda r: r.register_baseline(model=OldStyleModel("a"))),
+    ("two different types", lambda r: r.register_baseline(OldStyleModel("a"), "x", "y")),
+    ("slash", lambda r: r.register_baseline(OldStyleModel("a"), "a/b")),
+    ("not savable", lambda r: r.register_model(object(), "x")),
+    ("not a URI", lambda r: r.register_model("no uri", "x")),
+    ("no version", lambda r: r.register_model("models:/only-a-name", "x")),
+    ("traversal", lambda r: r.register_model("runs:/abc/../x", "x")),
+    ("long name", lambda r: r.register_model(OldStyleModel("a"), "n" * 257)),
+    ("long tag", lambda r: r.register_model(OldStyleModel("a"), "x", tags={"k": "v" * 100_001})),
+    ("empty key", lambda r: r.register_model(OldStyleModel("a"), "x", tags={"": "v"})),
+    (
+        "long description",
+        lambda r: r.register_model(OldStyleModel("a"), "x", description="d" * 5001),
+    ),
+    ("option", lambda r: r.register_model(OldStyleModel("a"), "x", nonsense=1)),
+    ("reserved alias", lambda r: r.set_alias("x", "latest", 1)),
+    ("alias with a space", lambda r: r.set_alias("x", "a b", 1)),
+    ("version zero", lambda r: r.set_alias("x", "a", "0")),
+    ("surrogate", lambda r: r.set_model_version_tags("x", 1, {"k": "\ud800"})),
+    ("colon", lambda r: r.get_model_version("x:y", 1)),
+]
+
+
+def test_bad_input_is_refused_at_the_call(stack: Stack) -> None:
     registry = stack.registry()
     before = len(registry.list_registered_models())
-    with pytest.raises(InvalidInputError):
-        call(registry)  # type: ignore[operator]
+    accepted = []
+    for name, call in BAD_CALLS:
+        with contextlib.suppress(InvalidInputError):
+            call(registry)
+            accepted.append(name)
+    assert accepted == []
     assert len(registry.list_registered_models()) == before
