@@ -2,7 +2,9 @@
 
 import difflib
 import inspect
+import weakref
 from functools import cache, partial
+from types import ModuleType
 from typing import Any, NoReturn, cast
 
 import pluggy
@@ -13,6 +15,8 @@ from hokusai_core.markers import PROJECT
 from hokusai_core.operations import Operation
 from hokusai_core.plugin_loading import described, is_newer
 from hokusai_core.plugins import BackendPlugin
+
+_Terms = tuple[frozenset[str], tuple[int, int], tuple[str, ...]]
 
 _ADVICE = "Upgrade it, or see the hooks in the reference."
 
@@ -36,22 +40,54 @@ def bind_hooks(
             is implemented twice.
 
     """
+    terms = (plugin.capabilities, plugin.api_version, specifications)
+    known = _KEPT_BY.setdefault(type(implementation), {})
+    attributes = known.get(terms)
+    if attributes is None or not _is_as_its_class(implementation):
+        attributes = _verified(plugin, implementation, specifications)
+        if _is_as_its_class(implementation):
+            known[terms] = attributes
+    hooks = Hooks()
+    for capability in specifications:
+        for name in hooks_of(SPECIFICATIONS[capability]):
+            if name in attributes:
+                setattr(hooks, name, getattr(implementation, attributes[name]))
+            else:
+                setattr(hooks, name, partial(_refuse, plugin, name))
+    return hooks
+
+
+_KEPT_BY: "weakref.WeakKeyDictionary[type, dict[_Terms, dict[str, str]]]"
+_KEPT_BY = weakref.WeakKeyDictionary()
+"""The hooks of classes that were checked, with the attributes that implement them: a check takes
+longer than all else that opening a backend does, and its result is the same for each object."""
+
+
+def _is_as_its_class(implementation: object) -> bool:
+    """Say whether an object has no hooks but those of its class."""
+    own = getattr(implementation, "__dict__", {})
+    return not isinstance(implementation, type | ModuleType) and not any(
+        hasattr(value, f"{PROJECT}_impl") for value in own.values()
+    )
+
+
+def _verified(
+    plugin: BackendPlugin, implementation: object, specifications: tuple[str, ...]
+) -> dict[str, str]:
+    """Check an implementation; gives the attribute that implements each hook."""
     manager = pluggy.PluginManager(PROJECT)
     for specification in SPECIFICATIONS.values():
         manager.add_hookspecs(specification)
     marked = _marked(manager, implementation)
     who = described(plugin)
     _check_names(plugin, who, marked)
-    hooks = Hooks()
+    attributes = {}
     for capability in specifications:
         specified = hooks_of(SPECIFICATIONS[capability])
         expected = {name: specified[name] for name in specified if not _lacking(plugin, name)}
         _check_complete(who, capability, implementation, marked, expected)
-        for name in specified:
-            if name in expected:
-                setattr(hooks, name, _checked(who, name, marked[name], specified[name]))
-            else:
-                setattr(hooks, name, partial(_refuse, plugin, name))
+        for name, arguments in expected.items():
+            attributes[name] = _checked(who, name, implementation, marked[name], arguments)
     try:
         manager.register(implementation, name=plugin.name)
         manager.check_pending()
@@ -59,7 +95,7 @@ def bind_hooks(
         raise BackendBrokenError(
             f"{who} does not keep the hook contract: {cause}. {_ADVICE}"
         ) from cause
-    return hooks
+    return attributes
 
 
 def check_capability(plugin: BackendPlugin, operation: Operation) -> None:
@@ -91,6 +127,7 @@ def _refuse(plugin: BackendPlugin, hook: str, *_arguments: object, **_named: obj
     )
 
 
+@cache
 def hooks_of(specification: type) -> dict[str, tuple[str, ...]]:
     """Give the hooks of a specification with the names of their arguments, without ``self``."""
     return {
@@ -100,18 +137,18 @@ def hooks_of(specification: type) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _marked(manager: pluggy.PluginManager, implementation: object) -> dict[str, list[Any]]:
-    """Give the methods that are marked as hook implementations, by the hook that they name."""
-    found: dict[str, list[Any]] = {}
+def _marked(manager: pluggy.PluginManager, implementation: object) -> dict[str, list[str]]:
+    """Give the attributes that are marked as hook implementations, by the hook that they name."""
+    found: dict[str, list[str]] = {}
     for attribute in dir(implementation):
         options = manager.parse_hookimpl_opts(implementation, attribute)
         if options is not None:
             name = options.get("specname") or attribute
-            found.setdefault(name, []).append(getattr(implementation, attribute))
+            found.setdefault(name, []).append(attribute)
     return found
 
 
-def _check_names(plugin: BackendPlugin, who: str, marked: dict[str, list[Any]]) -> None:
+def _check_names(plugin: BackendPlugin, who: str, marked: dict[str, list[str]]) -> None:
     known = [name for specification in SPECIFICATIONS.values() for name in hooks_of(specification)]
     for name in sorted(set(marked) - set(known)):
         if is_newer(plugin):
@@ -129,7 +166,7 @@ def _check_complete(
     who: str,
     capability: str,
     implementation: object,
-    marked: dict[str, list[Any]],
+    marked: dict[str, list[str]],
     expected: dict[str, tuple[str, ...]],
 ) -> None:
     missing = [name for name in expected if name not in marked]
@@ -143,15 +180,17 @@ def _check_complete(
     )
 
 
-def _checked(who: str, name: str, functions: list[Any], expected: tuple[str, ...]) -> Any:
-    if len(functions) != 1:
+def _checked(
+    who: str, name: str, implementation: object, attributes: list[str], expected: tuple[str, ...]
+) -> str:
+    if len(attributes) != 1:
         raise BackendBrokenError(
-            f"{who} implements the hook {name!r} {len(functions)} times; it must be once. {_ADVICE}"
+            f"{who} implements the hook {name!r} {len(attributes)} times; it must be once. {_ADVICE}"
         )
-    parameters = inspect.signature(functions[0]).parameters
+    parameters = inspect.signature(getattr(implementation, attributes[0])).parameters
     if tuple(parameters) != expected:
         raise BackendBrokenError(
             f"{who} implements the hook {name!r} with the arguments ({', '.join(parameters)}); they "
             f"must be ({', '.join(expected)}), in this order. {_ADVICE}"
         )
-    return functions[0]
+    return attributes[0]
