@@ -1,8 +1,13 @@
 """Fixtures shared by all tests; each module named here holds those of one component."""
 
 import os
+import sys
 
 import pytest
+
+# The tests start hundreds of processes; where no bytecode is kept, each compiles all modules anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 pytest_plugins = ["tests.support.mlflow_fixtures", "tests.support.sql_fixtures"]
 

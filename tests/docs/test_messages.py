@@ -4,22 +4,27 @@ import importlib
 import inspect
 import pkgutil
 
+import pytest
+
 import hokusai_core
 from hokusai_core import errors
-from tests.docs.messages import PAGE, messages, page_text
+from tests.docs.messages import PAGE, Message, messages, page_text
 
-FOUND = messages()
+
+@pytest.fixture(scope="module")
+def found() -> list[Message]:
+    return messages()
 
 
 def test_the_page_is_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == page_text(), "run: python -m tests.docs.messages"
 
 
-def test_messages_are_found_where_errors_are_made() -> None:
-    texts = {(message.error, message.text) for message in FOUND}
+def test_messages_are_found_where_errors_are_made(found: list[Message]) -> None:
+    texts = {(message.error, message.text) for message in found}
     assert ("ModelNotFoundError", "Model not found: {checked}.") in texts
     assert len(texts) > 100
-    classes = {message.error for message in FOUND}
+    classes = {message.error for message in found}
     bases = {"HokusaiError", "BackendError", "TransientError", "RegistryException"}
     unused = {
         name
@@ -30,10 +35,10 @@ def test_messages_are_found_where_errors_are_made() -> None:
     assert unused <= {"MLflowConnectionError", "MLflowAuthenticationError"}, unused
 
 
-def test_each_message_is_a_sentence() -> None:
+def test_each_message_is_a_sentence(found: list[Message]) -> None:
     """It ends like one, or with what another message says."""
-    broken = [each for each in FOUND if each.text[-1:] not in (".", "?", "}", ")")]
-    broken += [each for each in FOUND if "!" in each.text or "  " in each.text]
+    broken = [each for each in found if each.text[-1:] not in (".", "?", "}", ")")]
+    broken += [each for each in found if "!" in each.text or "  " in each.text]
     assert broken == []
 
 
