@@ -30,7 +30,8 @@ ADD = (
 )
 """The one statement of an append; it is a transaction of its own."""
 
-ANY = "SELECT 1 FROM intake LIMIT 1"
+FIRST = "SELECT min(number) FROM intake"
+LAST = "SELECT max(number) FROM intake"
 
 _LAST = text(
     "SELECT max(number), count(*) FROM (SELECT number FROM intake ORDER BY number LIMIT :most)"

@@ -1,7 +1,7 @@
 """The journal's hooks over one database; each is one transaction, and none stays open after it."""
 
 import threading
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from sqlalchemy import select
 
@@ -207,16 +207,24 @@ class SqlJournal:
         return self._database.close()
 
     def _empty_intake(self) -> None:
-        """Let the table of operations have all entries, in order."""
-        if not self._database.is_sqlite or not self._database.run_alone(intake.ANY):
+        """Let the table of operations have all entries that are there now, in order.
+
+        Those that come meanwhile are left: a fast writer would otherwise keep a reader here.
+        """
+        if not self._database.is_sqlite:
+            return
+        last = self._intake_number(intake.LAST)
+        if not last:
             return
         # One thread moves: SQLite lets those that wait for its lock starve.
         with self._emptying:
-            while self._database.run_alone(intake.ANY):
+            while 0 < self._intake_number(intake.FIRST) <= last:
                 with self._database.begin() as connection:
-                    moved = intake.move_some(connection)
-                if moved < intake.MOVED_AT_ONCE:
-                    return
+                    intake.move_some(connection)
+
+    def _intake_number(self, statement: str) -> int:
+        """Give the first or last number in the intake; 0 where it is empty."""
+        return cast("int | None", self._database.run_alone(statement)) or 0
 
 
 def _is_plain(entry: Entry) -> bool:
