@@ -12,7 +12,6 @@ At-least-once delivery plus effects that can be repeated safely makes exactly on
 import contextlib
 import hashlib
 import io
-import itertools
 import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, cast
 
 from hokusai_core.backends import OpenBackend
-from hokusai_core.batching import coalesce
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.clock import Clock, Deadline
 from hokusai_core.entities import Receipt
@@ -42,10 +40,9 @@ from hokusai_core.operations import (
     AliasOperation,
     AnyOperation,
     CreateModelVersion,
-    CreateRegisteredModel,
     LogArtifact,
-    LogBatch,
 )
+from hokusai_core.parcels import Parcel, creations_first, first_parcels
 from hokusai_core.poison import PoisonGuard
 from hokusai_core.primary_lookups import PrimaryLookups, UnknownIdError
 from hokusai_core.retry import full_jitter
@@ -61,8 +58,6 @@ _REFERENCE_SECONDS = 5.0
 _PROBE_SECONDS = 1.0
 _CLAIM_LIMIT = 1_000
 _WIDEST_CLAIM = 1_000_000
-_SINGLE_AFTER_ATTEMPTS = 3
-"""Failed attempts after which an operation is sent alone, so that it holds back no other."""
 
 
 @dataclass
@@ -79,14 +74,6 @@ class Step:
     dead: int = 0
     error: str = ""
     retry_in: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Parcel:
-    """What is sent in one request: one operation, or several batches joined."""
-
-    operation: AnyOperation
-    members: tuple[QueuedOperation, ...]
 
 
 class _Held(Exception):  # noqa: N818 - ends the work on a claim, and is no error
@@ -213,38 +200,19 @@ class SyncWorker:
     def _drop_superseded(self, progress: _Progress) -> None:
         """Settle what was retried, and was decided by a later operation meanwhile."""
         left, superseded = without_superseded(progress.claim, self._journal.journal_read)
-        progress.left = _creations_first(left)
+        progress.left = creations_first(left)
         if superseded:
             self._settle(
                 progress,
                 [Settlement(op_id=op_id, outcome="superseded") for op_id in superseded],
             )
 
-    def _parcels(self, progress: _Progress) -> Iterator[_Parcel]:
+    def _parcels(self, progress: _Progress) -> Iterator[Parcel]:
         """Give what to send in order; what was settled meanwhile has left ``progress.left``."""
         while progress.left:
-            batches: list[LogBatch] = []
-            members: dict[str, QueuedOperation] = {}
-            for entry in progress.left:
-                if not isinstance(entry.operation, LogBatch):
-                    break
-                if entry.attempts >= _SINGLE_AFTER_ATTEMPTS and batches:
-                    break
-                batches.append(entry.operation)
-                members[entry.op_id] = entry
-                if entry.attempts >= _SINGLE_AFTER_ATTEMPTS:
-                    break
-            if batches:
-                for joined in coalesce(batches):
-                    yield _Parcel(
-                        joined.operation if len(joined.members) > 1 else joined.members[0],
-                        tuple(members[batch.op_id] for batch in joined.members),
-                    )
-            else:
-                entry = progress.left[0]
-                yield _Parcel(cast("AnyOperation", entry.operation), _repeats(progress.left))
+            yield from first_parcels(progress.left)
 
-    def _carry(self, parcel: _Parcel, progress: _Progress) -> None:
+    def _carry(self, parcel: Parcel, progress: _Progress) -> None:
         """Send one parcel and settle it."""
         try:
             operation = self._lookups.resolved(parcel.operation)
@@ -279,10 +247,10 @@ class SyncWorker:
         progress.step.delivered += len(parcel.members)
         self._on_delivered(parcel.operation, operation, receipt.primary_id)
 
-    def _carry_singly(self, parcel: _Parcel, progress: _Progress) -> None:
+    def _carry_singly(self, parcel: Parcel, progress: _Progress) -> None:
         """Send the members of a refused request one by one, so that one bad value harms no other."""
         for entry in parcel.members:
-            self._carry(_Parcel(cast("AnyOperation", entry.operation), (entry,)), progress)
+            self._carry(Parcel(cast("AnyOperation", entry.operation), (entry,)), progress)
 
     def _bury(self, entry: QueuedOperation, refusal: PermanentError, progress: _Progress) -> None:
         """Settle a refused operation as a dead letter, and stop where the next one refers to it."""
@@ -309,7 +277,7 @@ class SyncWorker:
         self,
         operation: AnyOperation,
         open_content: OpenContent | None,
-        parcel: _Parcel,
+        parcel: Parcel,
         progress: _Progress,
     ) -> Receipt:
         """Make the call, with lease and circuit in order; a failure ends the work on the claim."""
@@ -347,7 +315,7 @@ class SyncWorker:
         self,
         operation: AnyOperation,
         open_content: OpenContent | None,
-        parcel: _Parcel,
+        parcel: Parcel,
         progress: _Progress,
         deadline: Deadline,
     ) -> Receipt:
@@ -451,39 +419,3 @@ class SyncWorker:
         progress.renewed_at = now
         settled = {settlement.op_id for settlement in settlements}
         progress.left = [entry for entry in progress.left if entry.op_id not in settled]
-
-
-def _repeats(entries: Sequence[QueuedOperation]) -> tuple[QueuedOperation, ...]:
-    """Give the first entry, with those after it that ask for the same registered model again.
-
-    Each registration of a version begins with getting or creating its model: once is enough.
-    """
-    first = entries[0].operation
-    alone = entries[0].attempts >= _SINGLE_AFTER_ATTEMPTS
-    if alone or not isinstance(first, CreateRegisteredModel):
-        return (entries[0],)
-    wanted = first.model_dump(exclude={"op_id", "created_at"})
-    return tuple(
-        itertools.takewhile(
-            lambda entry: (
-                isinstance(entry.operation, CreateRegisteredModel)
-                and entry.operation.model_dump(exclude={"op_id", "created_at"}) == wanted
-            ),
-            entries,
-        )
-    )
-
-
-def _creations_first(entries: Sequence[QueuedOperation]) -> list[QueuedOperation]:
-    """Give creations before the rest, each in its order.
-
-    What names a creation can have come to the journal before it: the creation was on the spool of
-    another process. In its place it would wait for ever behind what waits for it.
-    """
-    return sorted(entries, key=lambda entry: not _makes_something(entry.operation))
-
-
-def _makes_something(operation: AnyOperation | None) -> bool:
-    return isinstance(operation, CreateRegisteredModel) or (
-        operation is not None and operation.creates is not None
-    )
