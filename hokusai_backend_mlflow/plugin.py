@@ -33,8 +33,8 @@ plugin = BackendPlugin(
     open=open_backend,
     destination=destination,
     mlflow_address=mlflow_address,
-    requires=(
-        "mlflow",
+    requires=("mlflow",),
+    imports=(
         "hokusai_backend_mlflow.mlflow_entities",
         "hokusai_backend_mlflow.stores",
         "hokusai_backend_mlflow.transport",

@@ -111,7 +111,7 @@ class OpenBackend:
         Raises:
             BackendBrokenError: A module fails to import.
         """
-        for module in self.plugin.requires:
+        for module in (*self.plugin.requires, *self.plugin.imports):
             try:
                 with _IMPORTING.inside():
                     importlib.import_module(module)

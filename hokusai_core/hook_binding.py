@@ -41,12 +41,12 @@ def bind_hooks(
 
     """
     terms = (plugin.capabilities, plugin.api_version, specifications)
-    known = _KEPT_BY.setdefault(type(implementation), {})
-    attributes = known.get(terms)
-    if attributes is None or not _is_as_its_class(implementation):
-        attributes = _verified(plugin, implementation, specifications)
-        if _is_as_its_class(implementation):
-            known[terms] = attributes
+    known = (
+        _KEPT_BY.setdefault(type(implementation), {}) if _is_as_its_class(implementation) else {}
+    )
+    if terms not in known:
+        known[terms] = _verified(plugin, implementation, specifications)
+    attributes = known[terms]
     hooks = Hooks()
     for capability in specifications:
         for name in hooks_of(SPECIFICATIONS[capability]):

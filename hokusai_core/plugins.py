@@ -52,6 +52,8 @@ class BackendPlugin:
         destination: Gives the identity of the primary that a configuration means: an address
             without credentials.
         requires: Top-level modules that must be importable before ``open``.
+        imports: Modules that the first hook call would import: they are imported beforehand, so that
+            they take nothing of its time, and no fork falls into the middle of it.
         drivers: Gives the modules that a configuration needs besides. Does no I/O, imports nothing.
         extra: The extra of the distribution that brings them all.
         needs_spool: Says whether the journal that a configuration means is on a server, so that a
@@ -71,6 +73,7 @@ class BackendPlugin:
     open: Callable[[BackendConfig], object]
     destination: Callable[[BackendConfig], str]
     requires: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
     drivers: Callable[[BackendConfig], tuple[str, ...]] = lambda config: ()
     extra: str = ""
     own_journal: bool = False

@@ -28,11 +28,15 @@ _COUNTED = ("accuracy", "f1_score", "precision", "recall")
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """What a model gave for the rows: predictions, and probabilities where it has them besides."""
+    """What a model gave for the rows: predictions, and probabilities where it has them besides.
+
+    ``no_scores`` says why it has none, where it should.
+    """
 
     predictions: Any
     scores: Any = None
     score_classes: Sequence[Any] = ()
+    no_scores: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,7 @@ class _Evaluation:
                 _named(side),
                 output.scores,
                 output.score_classes,
+                output.no_scores,
             )
             for side, output in enumerate(self._outputs)
         ]

@@ -1,6 +1,5 @@
 """Finds the models of a comparison, loads them, and lets them predict."""
 
-import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,6 @@ from hokusai_core.queries import VersionQuery
 
 if TYPE_CHECKING:
     from hokusai_core.runtime import Runtime
-
-logger = logging.getLogger("hokusai")
 
 
 def predict(runtime: "Runtime", model: str, features: Any) -> ModelOutput:
@@ -93,10 +90,10 @@ def _output(loaded: Any, features: Any) -> ModelOutput:
         return ModelOutput(predictions)
     try:
         return ModelOutput(predictions, estimator.predict_proba(features), estimator.classes_)
-    except Exception:
+    except Exception as cause:  # noqa: BLE001 - told as the reason why there are no scores
         # The estimator alone lacks what MLflow does to the features; its labels stand without.
-        logger.info("A classifier gives labels but no probabilities.", exc_info=True)
-        return ModelOutput(predictions)
+        reason = f"predict_proba of the model failed with {type(cause).__name__}: {cause}"
+        return ModelOutput(predictions, no_scores=reason)
 
 
 def _estimator(loaded: Any) -> Any:

@@ -1,7 +1,7 @@
 """What a model predicted, read as labels, as scores, or as numbers; or why that cannot be done."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,12 @@ class Predictions:
 
 
 def read_predictions(
-    raw: Any, labels: Array, what: str, scores: Any = None, score_classes: Sequence[Any] = ()
+    raw: Any,
+    labels: Array,
+    what: str,
+    scores: Any = None,
+    score_classes: Sequence[Any] = (),
+    no_scores: str = "",
 ) -> Predictions:
     """Read a model's predictions for rows with these true labels.
 
@@ -48,6 +53,7 @@ def read_predictions(
         what: Which model's, for messages.
         scores: Probabilities that the model gave besides, one column for each class.
         score_classes: The classes of these columns.
+        no_scores: Why the model gave none, where that is known.
 
     Raises:
         InvalidInputError: The predictions do not fit the labels: another length, numbers for text,
@@ -66,7 +72,8 @@ def read_predictions(
             own = _from_columns(columns, classes)
             _check_kind(table, labels, what)
             return Predictions(table, own.scores, own.known, no_scores=own.no_scores)
-    return _from_column(table, labels, known, what)
+    found = _from_column(table, labels, known, what)
+    return replace(found, no_scores=no_scores) if no_scores and found.scores is None else found
 
 
 def read_values(raw: Any, labels: Array, what: str) -> Array:

@@ -52,8 +52,7 @@ def run_demo(console: Console, *, keep: bool) -> DemoReport:
         console.print("Starting an MLflow server (some seconds).")
         server.start()
         registry = ModelRegistry(server.url, settings=_settings(folder, url))
-        if registry.runtime.fallback:
-            cleanup.callback(registry.runtime.fallback.close)
+        cleanup.callback(registry.runtime.close_connections)
         report = _Demo(registry, server, folder, console).run()
         if keep:
             kept.pop_all()

@@ -127,6 +127,14 @@ def test_what_is_defined_for_one_model_only_is_no_improvement() -> None:
     assert margins.undefined["accuracy"].startswith("baseline: the predictions lie between -3")
 
 
+def test_a_model_that_fails_to_give_probabilities_leaves_auroc_undefined_with_its_reason() -> None:
+    silent = ModelOutput([0, 1, 0, 1], no_scores="predict_proba of the model failed with KeyError")
+    scored = ModelOutput([0.1, 0.9, 0.2, 0.8])
+    found = evaluate([0, 1, 0, 1], (silent, scored), None, QUICK)
+    assert found.undefined["auroc"] == "baseline: predict_proba of the model failed with KeyError"
+    assert found.metrics[0]["accuracy"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("labels", "metric", "reason"),
     [

@@ -64,6 +64,7 @@ def test_every_count_is_right_and_nothing_is_left(tmp_path: Path) -> None:
     assert report["slowest_seconds"] < 30
     assert report["delivered_by_sync"] > 50
     assert "Killing the server" in result.stderr
+    assert "Not delivered" not in result.stderr
     assert processes_of(folder) == []
     assert list(folder.glob("hokusai-demo-*")) == []
 
