@@ -6,6 +6,7 @@ give MLflow's meaning to filters, to metric points that are one, and to pages.
 """
 
 from hokusai_core.clock import Deadline
+from hokusai_core.environment import EnvironmentModel
 from hokusai_core.filters import matches, parse_filter, parse_order_by, sort_runs
 from hokusai_core.hookspecs import OpenContent
 from hokusai_core.identifiers import OP_ID_TAG
@@ -22,6 +23,7 @@ __all__ = [
     "BackendPlugin",
     "Capability",
     "Deadline",
+    "EnvironmentModel",
     "OpenContent",
     "Role",
     "folder_listing",

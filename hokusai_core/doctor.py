@@ -4,8 +4,6 @@ import difflib
 import os
 from collections.abc import Iterator
 
-from pydantic import AliasChoices
-
 from hokusai_core.backends import find_backend, installed_backends
 from hokusai_core.errors import ConfigurationError, HokusaiError
 from hokusai_core.experiments import ExperimentManager
@@ -18,8 +16,6 @@ from hokusai_core.status import Status, counted, status
 
 EXPERIMENT = "hokusai_doctor"
 """Experiment of the runs that a trial of writing leaves behind."""
-
-_PREFIX = "HOKUSAI_"
 
 
 def doctor(
@@ -87,12 +83,7 @@ def _findings(
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
-    known = {
-        str(field.validation_alias.choices[-1])
-        if isinstance(field.validation_alias, AliasChoices)
-        else f"{_PREFIX}{name.upper()}"
-        for name, field in Settings.model_fields.items()
-    }
+    known = {Settings.variable(field) for field in Settings.model_fields}
     by_ending = {name.partition("_")[2]: name for name in known}
     there = sorted(name for name in os.environ if name in known)
     yield Finding(
@@ -101,8 +92,10 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         text=f"set in the environment: {', '.join(there)}" if there else "all defaults",
     )
     for name in sorted(os.environ):
-        if name.startswith(_PREFIX) and name not in known:
-            similar = difflib.get_close_matches(name.removeprefix(_PREFIX), by_ending, n=1)
+        if name.startswith(Settings.environment_prefix) and name not in known:
+            similar = difflib.get_close_matches(
+                name.removeprefix(Settings.environment_prefix), by_ending, n=1
+            )
             yield Finding(
                 name="settings",
                 state="warning",

@@ -3,21 +3,14 @@
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import (
-    AliasChoices,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
 from hokusai_core.addresses import hide_credentials, without_credentials
+from hokusai_core.environment import EnvironmentModel
 from hokusai_core.errors import ConfigurationError
 
 Delivery = Literal["direct", "queued"]
@@ -30,20 +23,18 @@ ADDRESSES = frozenset({"mlflow_tracking_uri", "mlflow_registry_uri", "api_endpoi
 """Fields whose value may hold a user name and a password, though it is no secret as such."""
 
 
-class Settings(BaseSettings):
+class Settings(EnvironmentModel):
     """The settings of one manager or registry: from arguments, else the environment, else defaults.
 
     Each field is read from ``HOKUSAI_`` and its name in capitals. Times are in seconds. Build one
     with :meth:`load`, which turns what pydantic reports into a :class:`ConfigurationError`.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="HOKUSAI_",
-        env_ignore_empty=True,
-        frozen=True,
-        extra="forbid",
-        populate_by_name=True,
-    )
+    environment_prefix: ClassVar[str] = "HOKUSAI_"
+    environment_names: ClassVar[dict[str, str]] = {
+        "mlflow_tracking_uri": "MLFLOW_TRACKING_URI",
+        "mlflow_registry_uri": "MLFLOW_REGISTRY_URI",
+    }
 
     backend: str = ""
     """Name of the primary backend (an entry point in ``hokusai.backends``); "" is ``mlflow``."""
@@ -71,13 +62,9 @@ class Settings(BaseSettings):
     long_values: Literal["truncate", "error"] = "truncate"
     """What to do with a param or tag value above MLflow's limit."""
 
-    mlflow_tracking_uri: str = Field(
-        default="", validation_alias=AliasChoices("mlflow_tracking_uri", "MLFLOW_TRACKING_URI")
-    )
+    mlflow_tracking_uri: str = ""
     """Read from ``MLFLOW_TRACKING_URI``."""
-    mlflow_registry_uri: str = Field(
-        default="", validation_alias=AliasChoices("mlflow_registry_uri", "MLFLOW_REGISTRY_URI")
-    )
+    mlflow_registry_uri: str = ""
     """Read from ``MLFLOW_REGISTRY_URI``; "" is the tracking server."""
     api_key: SecretStr | None = None
     """Key of the Hokusai endpoint, sent as a bearer token."""
@@ -186,11 +173,7 @@ class Settings(BaseSettings):
             settings = cls(**values)
         except ValidationError as cause:
             problems = "; ".join(
-                (
-                    f"HOKUSAI_{'_'.join(map(str, problem['loc'])).upper()}: "
-                    if problem["loc"]
-                    else ""
-                )
+                (f"{cls.variable(str(problem['loc'][0]))}: " if problem["loc"] else "")
                 + problem["msg"].removeprefix("Value error, ")
                 for problem in cause.errors(include_url=False, include_input=False)
             )

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
 from hokusai_core import errors, hookspecs
@@ -27,7 +26,7 @@ def configuration() -> dict[str, tuple[str, ...]]:
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_is_described(name: str, configuration: dict[str, tuple[str, ...]]) -> None:
     field = Settings.model_fields[name]
-    variable = _variable(name, field)
+    variable = Settings.variable(name)
     assert variable in configuration
     default, unit, meaning = configuration[variable]
     assert default == _shown(name, field)
@@ -39,7 +38,7 @@ def test_no_setting_is_described_that_does_not_exist(
     configuration: dict[str, tuple[str, ...]],
 ) -> None:
     described = {name for name in configuration if name.startswith(("HOKUSAI_", "MLFLOW_"))}
-    assert described == {_variable(name, field) for name, field in Settings.model_fields.items()}
+    assert described == {Settings.variable(name) for name in Settings.model_fields}
 
 
 @pytest.mark.parametrize("name", errors.__all__)
@@ -103,13 +102,6 @@ def _rows(page: Path) -> Iterator[tuple[str, ...]]:
         if lines[number + 1].startswith("|---"):
             continue
         yield tuple(cell.strip() for cell in line.strip("|").split("|"))
-
-
-def _variable(name: str, field: FieldInfo) -> str:
-    alias = field.validation_alias
-    if isinstance(alias, AliasChoices):
-        return str(alias.choices[-1])
-    return f"HOKUSAI_{name.upper()}"
 
 
 def _shown(name: str, field: FieldInfo) -> str:

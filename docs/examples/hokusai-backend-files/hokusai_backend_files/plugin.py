@@ -1,16 +1,15 @@
 """The manifest. Importing it imports nothing of the backend."""
 
 from pathlib import Path
+from typing import ClassVar
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from hokusai_core.backend_tools import BackendConfig, BackendPlugin, machine_id
+from hokusai_core.backend_tools import BackendConfig, BackendPlugin, EnvironmentModel, machine_id
 
 
-class FilesSettings(BaseSettings):
+class FilesSettings(EnvironmentModel):
     """The settings of this backend, read from ``FILES_BACKEND_*``."""
 
-    model_config = SettingsConfigDict(env_prefix="FILES_BACKEND_", frozen=True)
+    environment_prefix: ClassVar[str] = "FILES_BACKEND_"
 
     folder: Path | None = None
     """Where everything is kept; not set, the folder ``files`` in Hokusai's data folder."""
