@@ -9,11 +9,12 @@ import errno
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Engine, inspect, text
-from sqlalchemy.schema import CreateSchema
+from sqlalchemy import Connection, Engine, create_mock_engine, inspect, text
+from sqlalchemy.schema import CreateSchema, ExecutableDDLElement
 
 from hokusai_backend_sql.schema import SCHEMA_NAME, SCHEMA_REVISION
 from hokusai_backend_sql.sqlite_file import WRITES, use_write_ahead_log
@@ -95,7 +96,11 @@ def _create(connection: Connection) -> None:
     schema = _schema(connection)
     if schema and not inspect(connection).has_schema(schema):
         connection.execute(CreateSchema(schema))
-    metadata.create_all(connection, checkfirst=False)
+    if schema:
+        metadata.create_all(connection, checkfirst=False)
+    else:
+        for statement in _sqlite_definitions():
+            connection.exec_driver_sql(statement)
     name = VERSION_TABLES[connection.dialect.name]
     qualified = f"{schema}.{name}" if schema else name
     connection.execute(
@@ -108,6 +113,22 @@ def _create(connection: Connection) -> None:
         text(f"INSERT INTO {qualified} (version_num) VALUES (:revision)"),
         {"revision": SCHEMA_REVISION},
     )
+
+
+@cache
+def _sqlite_definitions() -> tuple[str, ...]:
+    """Give the statements that make all tables and indexes, with which each new file begins.
+
+    Writing them takes longer than running them.
+    """
+    texts: list[str] = []
+
+    def write(statement: ExecutableDDLElement, *_: object, **__: object) -> None:
+        texts.append(str(statement.compile(dialect=engine.dialect)))
+
+    engine = create_mock_engine("sqlite://", write)
+    metadata.create_all(engine, checkfirst=False)
+    return tuple(texts)
 
 
 def _migrate(connection: Connection) -> None:
