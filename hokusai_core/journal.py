@@ -1,4 +1,8 @@
-"""The values that a journal takes and gives: entries, claims, settlements, figures."""
+"""The values that a journal takes and gives: entries, claims, settlements, figures.
+
+Those of which there is one for each operation are plain classes: a backlog makes and drops them by the
+thousand, and both they and the journal's rows come from this library.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -24,8 +28,8 @@ class Entry:
     been given this ``op_id`` before, so that it need not be looked for.
     """
 
-    # Not validated again: the operation was when it was made. Pydantic also swallows a Ctrl-C that
-    # comes while it asks whether a nested value is of its class.
+    # Also because Pydantic swallows a Ctrl-C that comes while it asks whether a nested value is of its
+    # class.
     operation: AnyOperation
     destination: str
     maybe_applied: bool = False
@@ -34,7 +38,8 @@ class Entry:
     fresh: bool = False
 
 
-class QueuedOperation(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedOperation:
     """An operation as it stands in the journal; times are seconds since 1970 by the journal's clock.
 
     ``operation`` is None where the payload's kind or schema version is not known to this release;
@@ -78,7 +83,8 @@ class ClaimRequest(Value):
     ignore_waits: bool = False
 
 
-class Claim(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
     """A time-limited claim on one stream, with its next operations in order.
 
     ``fence`` is higher than that of every earlier claim on the stream; each settle and release
@@ -93,7 +99,8 @@ class Claim(Value):
     operations: tuple[QueuedOperation, ...]
 
 
-class Settlement(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
     """What became of one claimed operation.
 
     ``primary_id`` is what the primary calls a creation's result; the mapping from the provisional

@@ -7,6 +7,7 @@ delivered meanwhile.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from hokusai_core.journal import Claim, EntryQuery, QueuedOperation
 from hokusai_core.operations import (
@@ -61,7 +62,7 @@ def without_superseded(
         if reduced is None:
             superseded.append(entry.op_id)
         else:
-            left.append(entry.model_copy(update={"operation": reduced}))
+            left.append(replace(entry, operation=reduced))
     return tuple(left), tuple(superseded)
 
 

@@ -1,6 +1,7 @@
 """Journals that each break one clause. Each is the journal in memory with one defect."""
 
 import io
+from dataclasses import replace
 from typing import BinaryIO
 
 from hokusai_core.errors import JournalUnavailableError
@@ -39,7 +40,7 @@ class StripsTexts(MemoryJournal):
         if isinstance(operation, LogBatch):
             params = {key: value.strip() for key, value in operation.params.items()}
             operation = operation.model_copy(update={"params": params})
-        return super()._add(entry.model_copy(update={"operation": operation}), content, now)
+        return super()._add(replace(entry, operation=operation), content, now)
 
 
 @breaks("journal.payload")
@@ -51,7 +52,7 @@ class LosesTheSignOfZero(MemoryJournal):
                 point.model_copy(update={"value": point.value + 0.0}) for point in operation.metrics
             )
             operation = operation.model_copy(update={"metrics": points})
-        return super()._add(entry.model_copy(update={"operation": operation}), content, now)
+        return super()._add(replace(entry, operation=operation), content, now)
 
 
 @breaks("journal.selection")
@@ -161,7 +162,7 @@ class ChangesClaims(MemoryJournal):
     @hookimpl
     def journal_claim(self, request: ClaimRequest) -> tuple[Claim, ...]:
         return tuple(
-            claim.model_copy(update={"operations": self.changed(claim.operations)})
+            replace(claim, operations=self.changed(claim.operations))
             for claim in super().journal_claim(request)
         )
 
@@ -235,7 +236,7 @@ class CountsNoAttempts(MemoryJournal):
 @breaks("journal.appended-mark")
 class ForgetsTheMarkOfAnAppend(MemoryJournal):
     def _add(self, entry: Entry, content: bytes | None, now: float) -> bool:
-        return super()._add(entry.model_copy(update={"maybe_applied": False}), content, now)
+        return super()._add(replace(entry, maybe_applied=False), content, now)
 
 
 @breaks("journal.untouched", "journal.marks")
@@ -271,7 +272,7 @@ class NeverHandsOutAgain(MemoryJournal):
 @breaks("journal.not-before")
 class IgnoresNotBefore(MemoryJournal):
     def _add(self, entry: Entry, content: bytes | None, now: float) -> bool:
-        return super()._add(entry.model_copy(update={"not_before": 0.0}), content, now)
+        return super()._add(replace(entry, not_before=0.0), content, now)
 
 
 @breaks("journal.retry-in", "journal.next-attempt")
@@ -331,7 +332,7 @@ class LosesDeadPayloads(MemoryJournal):
     @hookimpl
     def journal_read(self, query: EntryQuery) -> tuple[QueuedOperation, ...]:
         return tuple(
-            entry.model_copy(update={"operation": None}) if entry.state == "dead" else entry
+            replace(entry, operation=None) if entry.state == "dead" else entry
             for entry in super().journal_read(query)
         )
 
@@ -417,9 +418,7 @@ class FindsEveryRequirement(MemoryJournal):
 class ListsNoReason(MemoryJournal):
     @hookimpl
     def journal_read(self, query: EntryQuery) -> tuple[QueuedOperation, ...]:
-        return tuple(
-            entry.model_copy(update={"waiting_for": ""}) for entry in super().journal_read(query)
-        )
+        return tuple(replace(entry, waiting_for="") for entry in super().journal_read(query))
 
 
 @breaks("journal.move")

@@ -6,6 +6,7 @@ from hokusai_core.backends import OpenBackend
 from hokusai_core.errors import LeaseLostError
 from hokusai_core.journal import (
     Entry,
+    Outcome,
     Release,
     Settlement,
 )
@@ -244,7 +245,7 @@ class JournalClaims(JournalSteps):
         handed_out = {claim.stream: ids_of(claim) for claim in claims}
         assert handed_out == {"artifacts/r": [artifact.op_id], "run/r": [tag.op_id]}
         for claim in claims:
-            outcome = "dead" if claim.stream == "artifacts/r" else "delivered"
+            outcome: Outcome = "dead" if claim.stream == "artifacts/r" else "delivered"
             for queued in claim.operations:
                 settlement = Settlement(op_id=queued.op_id, outcome=outcome)
                 backend.journal.journal_settle(claim, (settlement,))

@@ -4,7 +4,7 @@ import pytest
 
 from hokusai_core.backends import OpenBackend
 from hokusai_core.errors import JournalBusyError, LeaseLostError
-from hokusai_core.journal import Entry, Release, Settlement
+from hokusai_core.journal import Entry, Outcome, Release, Settlement
 from hokusai_core.operations import CreateModelVersion, LogBatch, MetricPoint
 from hokusai_core.testing.contracts.clauses import clause
 from hokusai_core.testing.contracts.journal_steps import (
@@ -146,7 +146,7 @@ class JournalDecisions(JournalSteps):
         for _ in range(2):
             claim = self.claim(backend, destination)
             for queued in claim.operations:
-                outcome = "dead" if queued.op_id == first.op_id else "delivered"
+                outcome: Outcome = "dead" if queued.op_id == first.op_id else "delivered"
                 settlement = Settlement(op_id=queued.op_id, outcome=outcome)
                 backend.journal.journal_settle(claim, (settlement,))
             backend.journal.journal_release(claim, Release())

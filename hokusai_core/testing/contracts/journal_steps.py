@@ -9,6 +9,7 @@ from hokusai_core.journal import (
     ClaimRequest,
     Entry,
     EntryQuery,
+    Outcome,
     QueuedOperation,
     Release,
     Settlement,
@@ -86,13 +87,14 @@ class JournalSteps:
         claim: Claim,
         operation: Operation,
         *,
-        outcome: str = "delivered",
+        outcome: Outcome = "delivered",
         primary_id: str = "",
         error: str = "",
     ) -> int:
         """Settle one operation of a claim."""
-        values = {"outcome": outcome, "primary_id": primary_id, "error": error}
-        settlement = Settlement.model_validate({"op_id": operation.op_id, **values})
+        settlement = Settlement(
+            op_id=operation.op_id, outcome=outcome, primary_id=primary_id, error=error
+        )
         return backend.journal.journal_settle(claim, (settlement,))
 
     def settle_all(self, backend: OpenBackend, destination: str) -> None:
