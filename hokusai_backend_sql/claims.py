@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from hokusai_backend_sql.engine import Database
-from hokusai_backend_sql.entry_rows import queued_operation
+from hokusai_backend_sql.entry_rows import known_operation
 from hokusai_backend_sql.journal_schema import (
     operation_keys,
     operation_waits,
@@ -79,7 +79,18 @@ _sized = select(
     func.sum(_first.c.size).over(order_by=_first.c.sequence, rows=(None, -1)).label("before"),
 ).subquery("sized")
 _WAITING = (
-    select(operations)
+    select(
+        operations.c.sequence,
+        operations.c.op_id,
+        operations.c.kind,
+        operations.c.payload,
+        operations.c.attempts,
+        or_(operations.c.maybe_applied, operations.c.marked_by > 0).label("maybe_applied"),
+        operations.c.not_before,
+        operations.c.appended_at,
+        operations.c.retried_at,
+        operations.c.error,
+    )
     .where(
         *_OF_STREAM,
         operations.c.sequence
@@ -198,7 +209,7 @@ def _claim(connection: Connection, stream: AnyRow, request: ClaimRequest) -> Cla
     if held is not None and held.sequence == rows[0].sequence:
         _hold_back(connection, stream, held.key)
         return None
-    handed_out = _until_first_obstacle(rows, stream.now, held)
+    handed_out = _until_first_obstacle(rows, stream, held)
     if not handed_out:
         _hold_back(connection, stream, f"a release that knows {rows[0].kind!r}")
         return None
@@ -234,16 +245,43 @@ def _claim(connection: Connection, stream: AnyRow, request: ClaimRequest) -> Cla
 
 
 def _until_first_obstacle(
-    rows: Sequence[AnyRow], now: float, held: AnyRow | None
+    rows: Sequence[AnyRow], stream: AnyRow, held: AnyRow | None
 ) -> list[QueuedOperation]:
+    name, destination, now = stream.stream, stream.destination, stream.now
     handed_out = []
-    for row in rows:
-        if row.not_before > now or (held is not None and row.sequence >= held.sequence):
+    for (
+        sequence,
+        op_id,
+        kind,
+        payload,
+        attempts,
+        maybe_applied,
+        not_before,
+        appended_at,
+        retried_at,
+        error,
+    ) in rows:
+        if not_before > now or (held is not None and sequence >= held.sequence):
             break
-        queued = queued_operation(row)
-        if queued.operation is None:
+        operation = known_operation(payload)
+        if operation is None:
             break
-        handed_out.append(queued)
+        handed_out.append(
+            QueuedOperation(
+                sequence=sequence,
+                op_id=op_id,
+                kind=kind,
+                stream=name,
+                destination=destination,
+                state="waiting",
+                operation=operation,
+                attempts=attempts,
+                maybe_applied=maybe_applied,
+                appended_at=appended_at,
+                retried_at=retried_at,
+                error=error,
+            )
+        )
     return handed_out
 
 

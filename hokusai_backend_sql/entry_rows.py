@@ -18,7 +18,7 @@ def queued_operation(
         stream=row.stream,
         destination=row.destination,
         state=row.state,
-        operation=_operation(row.payload),
+        operation=known_operation(row.payload),
         primary_id=row.primary_id,
         attempts=row.attempts,
         maybe_applied=row.maybe_applied or row.marked_by > 0,
@@ -31,7 +31,8 @@ def queued_operation(
     )
 
 
-def _operation(payload: str) -> AnyOperation | None:
+def known_operation(payload: str) -> AnyOperation | None:
+    """Read a payload; None where this release does not know its kind, or it is damaged."""
     try:
         return load_operation(payload)
     except ValidationError:

@@ -15,6 +15,7 @@ from hokusai_backend_sql.journal_schema import (
 )
 from hokusai_backend_sql.lists import one_of
 from hokusai_backend_sql.schema import AnyRow, database_now
+from hokusai_backend_sql.spans import PROVIDES_NOTHING, deliver_span, delivered_span
 from hokusai_backend_sql.stream_rows import (
     lease_lost,
     lock_claimed,
@@ -119,10 +120,6 @@ _FINISH = (
 )
 
 
-_PROVIDES_NOTHING = "log_batch"
-"""The kind of nearly all operations of a backlog; nothing ever waits for one."""
-
-
 def renew(connection: Connection, claim: Claim) -> None:
     """Begin the lease anew; raises LeaseLostError where the claim is over."""
     row = connection.execute(
@@ -136,11 +133,17 @@ def renew(connection: Connection, claim: Claim) -> None:
 
 def settle(connection: Connection, claim: Claim, settlements: Sequence[Settlement]) -> int:
     """Record outcomes and mappings, and begin the lease anew; returns how many were waiting."""
+    span = delivered_span(claim, settlements)
+    if span is not None:
+        stream = lock_claimed(connection, claim)
+        settled = deliver_span(connection, claim, span)
+        _count_settled(connection, claim, stream, settled=settled, dead=0)
+        return settled
     by_op_id = {settlement.op_id: settlement for settlement in settlements}
     providing = [
         queued.op_id
         for queued in claim.operations
-        if queued.op_id in by_op_id and queued.kind != _PROVIDES_NOTHING
+        if queued.op_id in by_op_id and queued.kind != PROVIDES_NOTHING
     ]
     held = streams_held_by(connection, providing)
     if any(isinstance(queued.operation, LogArtifact) for queued in claim.operations):
@@ -165,15 +168,22 @@ def settle(connection: Connection, claim: Claim, settlements: Sequence[Settlemen
             if by_op_id[row.op_id].outcome == "delivered"
         ),
     )
+    _count_settled(connection, claim, stream, settled=len(waiting), dead=len(dead))
+    wake(connection, held)
+    return len(waiting)
+
+
+def _count_settled(
+    connection: Connection, claim: Claim, stream: AnyRow, *, settled: int, dead: int
+) -> None:
+    """Count what was settled, and begin the lease anew."""
     lease_until = stream.now + claim.lease_seconds
     connection.execute(
         _COUNT_SETTLED,
-        _names(claim) | {"settled": len(waiting), "newly_dead": len(dead), "end": lease_until},
+        _names(claim) | {"settled": settled, "newly_dead": dead, "end": lease_until},
     )
     if _has_late_effects(claim):
         _put_off_marked(connection, claim, lease_until + stream.late_effect_seconds)
-    wake(connection, held)
-    return len(waiting)
 
 
 def release(connection: Connection, claim: Claim, given_back: Release) -> None:
@@ -208,7 +218,7 @@ def forget_keys(connection: Connection, rows: Sequence[AnyRow]) -> None:
     sequences = [row.sequence for row in rows]
     if not sequences:
         return
-    providing = [row.sequence for row in rows if row.kind != _PROVIDES_NOTHING]
+    providing = [row.sequence for row in rows if row.kind != PROVIDES_NOTHING]
     if providing:
         connection.execute(_FORGET_KEYS, {"sequences": providing})
     connection.execute(_FORGET_WAITS, {"sequences": sequences})

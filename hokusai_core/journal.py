@@ -1,11 +1,11 @@
 """The values that a journal takes and gives: entries, claims, settlements, figures.
 
-Those of which there is one for each operation are plain classes: a backlog makes and drops them by the
-thousand, and both they and the journal's rows come from this library.
+Those of which there is one for each operation are named tuples: a backlog makes and drops them by the
+thousand, and all that is in them was checked when the operation was made.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -38,8 +38,7 @@ class Entry:
     fresh: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueuedOperation:
+class QueuedOperation(NamedTuple):
     """An operation as it stands in the journal; times are seconds since 1970 by the journal's clock.
 
     ``operation`` is None where the payload's kind or schema version is not known to this release;
@@ -99,8 +98,7 @@ class Claim:
     operations: tuple[QueuedOperation, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What became of one claimed operation.
 
     ``primary_id`` is what the primary calls a creation's result; the mapping from the provisional

@@ -7,7 +7,6 @@ delivered meanwhile.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 
 from hokusai_core.journal import Claim, EntryQuery, QueuedOperation
 from hokusai_core.operations import (
@@ -62,7 +61,7 @@ def without_superseded(
         if reduced is None:
             superseded.append(entry.op_id)
         else:
-            left.append(replace(entry, operation=reduced))
+            left.append(entry._replace(operation=reduced))
     return tuple(left), tuple(superseded)
 
 

@@ -332,7 +332,7 @@ class LosesDeadPayloads(MemoryJournal):
     @hookimpl
     def journal_read(self, query: EntryQuery) -> tuple[QueuedOperation, ...]:
         return tuple(
-            replace(entry, operation=None) if entry.state == "dead" else entry
+            entry._replace(operation=None) if entry.state == "dead" else entry
             for entry in super().journal_read(query)
         )
 
@@ -418,7 +418,7 @@ class FindsEveryRequirement(MemoryJournal):
 class ListsNoReason(MemoryJournal):
     @hookimpl
     def journal_read(self, query: EntryQuery) -> tuple[QueuedOperation, ...]:
-        return tuple(replace(entry, waiting_for="") for entry in super().journal_read(query))
+        return tuple(entry._replace(waiting_for="") for entry in super().journal_read(query))
 
 
 @breaks("journal.move")

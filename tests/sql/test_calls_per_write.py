@@ -87,7 +87,7 @@ def test_claim_settle_and_release_do_not_grow_with_their_entries(
         journal.journal_read(EntryQuery(limit=1))
         with at_most(7, statements):
             claimed = claim(journal)
-        with at_most(5, statements):
+        with at_most(4, statements):
             journal.journal_settle(
                 claimed, tuple(delivered(each.operation) for each in claimed.operations)
             )
