@@ -4,6 +4,8 @@ SQLite keeps its locks per process and file, and Python keeps a lock for each mo
 imported, in memory that a forked child inherits without the threads that would let go of them.
 """
 
+import concurrent.futures.thread  # noqa: F401 - see _register
+import logging  # noqa: F401
 import os
 import threading
 import weakref
@@ -87,6 +89,13 @@ class ForkGate:
 
 
 def _register(reference: "weakref.ref[ForkGate]") -> None:
+    """Let Python call a gate around each fork.
+
+    Before a fork Python calls last what was registered first. So the modules of the standard library
+    that take a lock of their own have to be imported before the first gate is made: a thread inside
+    may need that lock to get out.
+    """
+
     def call(name: str) -> Callable[[], None]:
         def hook() -> None:
             if (gate := reference()) is not None:

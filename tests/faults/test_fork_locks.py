@@ -40,3 +40,33 @@ PROGRAM = """
 
 def test_a_forked_child_waits_for_no_lock_of_its_parents_threads() -> None:
     programs.run(PROGRAM, code=7, PYTHONWARNINGS="ignore", HOKUSAI_FALLBACK="none")
+
+
+LOGGING_INSIDE = """
+    from hokusai_core.fork_gate import ForkGate
+    gate = ForkGate(timeout=5.0)
+    import logging, os, threading, time
+
+    inside, done = threading.Event(), threading.Event()
+
+    def work():
+        with gate.inside():
+            inside.set()
+            while not gate._awaited:
+                time.sleep(0.001)
+            logging.getLogger("made while a fork waits")
+            done.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    inside.wait()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if done.is_set() else 1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_fork_that_waits_holds_no_lock_of_the_standard_library() -> None:
+    """Who is inside the gate may have to log, or to make a logger, before it can leave."""
+    done = programs.run(LOGGING_INSIDE, fresh=True)
+    assert done.stdout == "0\n"
