@@ -5,14 +5,33 @@ import sys
 
 import pytest
 
+from tests.support.session import Session
+
 # The tests start hundreds of processes; where no bytecode is kept, each compiles all modules anew.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Threads of numerical libraries spin while they wait, and take the processors from other processes.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 pytest_plugins = ["tests.support.mlflow_fixtures", "tests.support.sql_fixtures"]
 
 _LONG = ("tests/sync/", "tests/docs/", "tests/demo/", "tests/acceptance/")
 """What has the longest tests begins first, so that no process ends long after the others."""
+
+
+_SESSION = pytest.StashKey[Session]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the process that all processes of pytest share."""
+    if not hasattr(config, "workerinput"):
+        config.stash[_SESSION] = Session()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End it, and the servers that it keeps."""
+    if session := config.stash.get(_SESSION, None):
+        session.close()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

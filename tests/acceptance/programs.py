@@ -4,12 +4,10 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.warm_python import PYTHON
+from tests.support import session
 
 _ROOT = Path(__file__).parents[2]
 
@@ -25,23 +23,11 @@ def environment(**variables: Any) -> dict[str, str]:
     return kept | {"PYTHONDONTWRITEBYTECODE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"} | changes
 
 
-@contextmanager
-def running(program: str, *arguments: str, **variables: Any) -> Iterator[subprocess.Popen[str]]:
+def running(program: str, *arguments: str, **variables: Any) -> session.Program:
     """Start a program with pipes to its standard streams; a failure inside the block ends it."""
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program), *arguments],
-        env=environment(**variables),
-        cwd=_ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        except BaseException:
-            process.kill()
-            raise
+    return session.Program(
+        ("-c", textwrap.dedent(program), *arguments), _ROOT, environment(**variables)
+    )
 
 
 def run(
@@ -56,17 +42,20 @@ def run(
         fresh: Start an interpreter for it, for a program to which it matters what is imported when.
         variables: Of its environment.
     """
-    if fresh:
-        with running(program, *arguments, **variables) as process:
-            out, err = process.communicate(timeout=120)
-        done = subprocess.CompletedProcess(process.args, process.returncode, out, err)
-    else:
-        done = PYTHON.run(
-            "-c",
-            textwrap.dedent(program),
-            *arguments,
-            folder=_ROOT,
-            environment=environment(**variables),
+    line = ("-c", textwrap.dedent(program), *arguments)
+    done = (
+        subprocess.run(
+            [sys.executable, *line],
+            env=environment(**variables),
+            cwd=_ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
+        if fresh
+        else session.run(*line, folder=_ROOT, environment=environment(**variables))
+    )
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done

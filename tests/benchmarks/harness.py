@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from sqlalchemy.engine import make_url
+
 from hokusai_core import ExperimentManager, Settings
 from tests.support.mlflow_server import MlflowServer
-from tests.support.postgres import PostgresServer, running_server
+from tests.support.postgres import PostgresServer, embedded_server
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Bench:
     @cached_property
     def postgres(self) -> PostgresServer:
         """A real PostgreSQL server that writes through to the disk, as in production."""
-        server = self._cleanup.enter_context(running_server())
+        server = PostgresServer(make_url(self._cleanup.enter_context(embedded_server())))
         with server._connect() as connection:
             connection.execute("ALTER SYSTEM SET fsync = on")
             connection.execute("ALTER SYSTEM SET full_page_writes = on")

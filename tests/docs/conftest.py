@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import DATABASE_PLACEHOLDER, ROOT, SERVER_PLACEHOLDER
+from tests.support import session
 from tests.support.mlflow_server import MlflowServer
-from tests.support.warm_python import PYTHON
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -40,7 +40,7 @@ def run_python(tmp_path: Path, clean_environment: dict[str, str]) -> Run:
     def run(
         *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return PYTHON.run(
+        return session.run(
             *arguments,
             folder=folder,
             environment=clean_environment | dict(environment or {}),

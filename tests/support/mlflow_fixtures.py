@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.mlflow_server import MlflowServer
+from tests.support.session import shared
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+def mlflow_server() -> MlflowServer:
     """A server that all tests share: never kill it, and use names of your own on it."""
-    with MlflowServer(tmp_path_factory.mktemp("mlflow")) as server:
-        yield server
+    port, folder = shared("mlflow")
+    return MlflowServer(folder, int(port))
 
 
 @pytest.fixture

