@@ -15,13 +15,12 @@ from sqlalchemy import Connection, text
 
 from hokusai_backend_sql.stream_rows import StreamKey, recount_waiting
 from hokusai_core.journal import Entry
-from hokusai_core.operations import dump_operation
 
 MOVED_AT_ONCE = 250
 """Most entries that one transaction moves, so that it holds the file's write lock, and memory, only for
 a moment."""
 
-LONGEST_PAYLOAD = 50_000
+LONGEST_PAYLOAD = 100_000
 """Characters above which an entry does not go this way: what is moved is written twice."""
 
 ADD = (
@@ -70,18 +69,17 @@ _EMPTY = text("DELETE FROM intake WHERE number <= :last")
 
 def row(entry: Entry) -> tuple[object, ...] | None:
     """Give the parameters of :data:`ADD`; None where the entry is too large for this way."""
-    operation = entry.operation
-    payload = dump_operation(operation)
+    payload = entry.payload
     if len(payload) > LONGEST_PAYLOAD:
         return None
-    requires = operation.requires
+    requires = entry.requires
     return (
-        operation.op_id,
-        operation.kind,
-        operation.stream,
+        entry.op_id,
+        entry.kind,
+        entry.stream,
         entry.destination,
         payload,
-        operation.late_effects_matter,
+        entry.late_effects_matter,
         _as_json(requires) if requires else "",
         entry.error,
         time.time(),

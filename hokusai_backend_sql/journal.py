@@ -56,7 +56,7 @@ class SqlJournal:
         """Store the entries in one transaction."""
         if not entries:
             return 0
-        if len(entries) == 1 and _is_plain(entries[0]) and self._append_one(entries[0]):
+        if len(entries) == 1 and entries[0].plain and self._append_one(entries[0]):
             return 1
         self._empty_intake()
         digest = None
@@ -225,11 +225,3 @@ class SqlJournal:
     def _intake_number(self, statement: str) -> int:
         """Give the first or last number in the intake; 0 where it is empty."""
         return cast("int | None", self._database.run_alone(statement)) or 0
-
-
-def _is_plain(entry: Entry) -> bool:
-    """Say whether an entry is new, due at once, not applied, and waited for by nobody."""
-    operation = entry.operation
-    return entry.fresh and not (
-        entry.maybe_applied or entry.not_before or operation.provides or operation.after
-    )

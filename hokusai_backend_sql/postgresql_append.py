@@ -7,7 +7,6 @@ of the sequence numbers is the order of commits), stores it, and notes what hold
 
 from hokusai_backend_sql.schema import SCHEMA_NAME
 from hokusai_core.journal import Entry
-from hokusai_core.operations import dump_operation
 
 _NOW = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
 
@@ -49,14 +48,13 @@ SELECT count(*) FROM stored
 
 def parameters(entry: Entry) -> dict[str, object]:
     """Give the parameters of :data:`APPEND`."""
-    operation = entry.operation
     return {
-        "op_id": operation.op_id,
-        "kind": operation.kind,
-        "stream": operation.stream,
+        "op_id": entry.op_id,
+        "kind": entry.kind,
+        "stream": entry.stream,
         "destination": entry.destination,
-        "payload": dump_operation(operation),
-        "late_effects_matter": operation.late_effects_matter,
+        "payload": entry.payload,
+        "late_effects_matter": entry.late_effects_matter,
         "error": entry.error,
-        "requires": sorted(operation.requires),
+        "requires": sorted(entry.requires),
     }

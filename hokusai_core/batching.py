@@ -14,13 +14,18 @@ _CHARACTER_BYTES = 12
 _METRIC_BYTES = 120
 """What a metric takes beside its key."""
 
-_SURELY_FITTING_METRICS = (
-    limits.REQUEST_BYTES // (limits.KEY_CHARACTERS * _CHARACTER_BYTES + _METRIC_BYTES) - 2
-)
-"""So many metrics fit into one request whatever their keys."""
-
 _ENVELOPE_BYTES = 4096
 """Room for the request's own keys and the run id."""
+
+
+def fitting_metrics(longest_key: int) -> int:
+    """Say how many metrics surely fit into one request, with keys of at most so many characters."""
+    size = longest_key * _CHARACTER_BYTES + _METRIC_BYTES
+    return min(limits.METRICS_PER_REQUEST, (limits.REQUEST_BYTES - _ENVELOPE_BYTES) // size)
+
+
+SURELY_FITTING_METRICS = fitting_metrics(limits.KEY_CHARACTERS)
+"""So many metrics fit into one request whatever their keys."""
 
 
 @dataclass
@@ -130,7 +135,7 @@ def coalesce(batches: Sequence[LogBatch]) -> Iterator[Coalesced]:
 def _surely_fit(metrics: Sequence[MetricPoint]) -> bool:
     """Say without measuring each key whether metrics fit into one request."""
     count = len(metrics)
-    if count <= _SURELY_FITTING_METRICS:
+    if count <= SURELY_FITTING_METRICS:
         return True
     if count > limits.METRICS_PER_REQUEST:
         return False

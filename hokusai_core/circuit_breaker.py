@@ -67,6 +67,7 @@ class CircuitBreaker:
         self._failures = 0
         self._openings = 0
         self._generation = 0
+        self._permit = Permit(0, probe=False)
         self._open_until = 0.0
         self._probe_until: float | None = None
 
@@ -84,6 +85,8 @@ class CircuitBreaker:
 
     def seconds_until_probe(self) -> float:
         """How long until a call may be admitted; 0 where one may be now."""
+        if self._state == "closed":
+            return 0.0
         with self._lock:
             now = self._clock.monotonic()
             if self._state == "open":
@@ -100,9 +103,11 @@ class CircuitBreaker:
         """
         with self._lock:
             old = self._state
+            if old == "closed":
+                if self._permit.generation != self._generation:
+                    self._permit = Permit(self._generation, probe=False)
+                return self._permit
             now = self._clock.monotonic()
-            if self._state == "closed":
-                return Permit(self._generation, probe=False)
             if self._state == "open" and now < self._open_until and not insist:
                 return None
             if (
@@ -155,7 +160,8 @@ class CircuitBreaker:
             self._failures = 0
             self._openings = 0
             self._probe_until = None
-        self._notify(old, "closed")
+        if old != "closed":
+            self._notify(old, "closed")
 
     def failed(self, permit: Permit, retry_after: float | None = None) -> None:
         """Report that the call was not answered.

@@ -81,14 +81,8 @@ class FallbackStore:
         Raises:
             NotStoredError: Neither took it; ``causes`` says why, the primary's reason first.
         """
-        operation = entry.operation
-        if isinstance(operation, LogArtifact) and operation.size > self._max_artifact_bytes:
-            raise NotStoredError(
-                f"Artifact {operation.path!r} has {operation.size} bytes; while the primary is away "
-                f"at most {self._max_artifact_bytes} may wait in the journal "
-                "(HOKUSAI_MAX_QUEUED_ARTIFACT_BYTES). Log it again when the primary is back.",
-                (cause,) if cause else (),
-            )
+        if open_content is not None:
+            self._refuse_large(entry.operation, cause)
         failures = [cause] if cause else []
         spool = self.spool
         if not (spool and self._stays_on_spool(spool)):
@@ -100,13 +94,13 @@ class FallbackStore:
         if spool:
             try:
                 spool.journal_append((entry,), open_content)
-                self._spooled = {*(self._spooled or ()), operation.stream}
+                self._spooled = {*(self._spooled or ()), entry.stream}
                 return "spool"
             except JournalUnavailableError as failure:
                 failures.append(failure)
         reasons = " ".join(f"({number}) {reason}" for number, reason in enumerate(failures, 1))
         raise NotStoredError(
-            f"A {operation.kind} operation is kept nowhere: "
+            f"A {entry.kind} operation is kept nowhere: "
             f"{'primary, journal and spool all' if cause else 'journal and spool'} failed. "
             f"{reasons} Mend one of them (see `hokusai status`) and call again.",
             tuple(failures),
@@ -219,6 +213,15 @@ class FallbackStore:
                 place.reset_after_fork()
                 if backend := place.opened():
                     backend.journal.journal_reset_after_fork()
+
+    def _refuse_large(self, operation: AnyOperation, cause: BaseException | None) -> None:
+        if isinstance(operation, LogArtifact) and operation.size > self._max_artifact_bytes:
+            raise NotStoredError(
+                f"Artifact {operation.path!r} has {operation.size} bytes; while the primary is away "
+                f"at most {self._max_artifact_bytes} may wait in the journal "
+                "(HOKUSAI_MAX_QUEUED_ARTIFACT_BYTES). Log it again when the primary is back.",
+                (cause,) if cause else (),
+            )
 
     def _places(self) -> Iterable[Journal]:
         yield self.journal

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from hokusai_core.errors import HokusaiError, NotStoredError
+from hokusai_core.points import RawPoint
 
 logger = logging.getLogger("hokusai")
 
@@ -28,9 +29,6 @@ MOST_POINTS = 50_000
 
 _LOCK_SECONDS = 30.0
 """How long a flush waits for the flush of another thread."""
-
-RawPoint = tuple[str, float, int, int]
-"""Key, value, timestamp in milliseconds and step of a point, all of them checked."""
 
 
 class PointSink(Protocol):

@@ -19,8 +19,6 @@ _PREFIX = "hokusai"
 _PROVISIONAL = re.compile(r"hokusai-(experiment|run|version|model)-([0-9a-f]{32})")
 
 _WORD = re.compile(r"[\w\-]+")
-_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
-"""The two bits of a UUID that say which kind it is."""
 
 
 class IdKind(StrEnum):
@@ -34,8 +32,10 @@ class IdKind(StrEnum):
 
 def new_op_id() -> str:
     """Make an operation id: 32 hexadecimal digits of a random UUID (version 4)."""
-    digits = os.urandom(16).hex()
-    return f"{digits[:12]}4{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:]}"
+    octets = bytearray(os.urandom(16))
+    octets[6] = octets[6] & 0x0F | 0x40
+    octets[8] = octets[8] & 0x3F | 0x80
+    return octets.hex()
 
 
 def provisional_id(kind: IdKind, op_id: str) -> str:
@@ -75,4 +75,6 @@ def rename_ids(text: str, mapping: Mapping[str, str]) -> str:
     An id is a maximal stretch of letters, digits, underscores and dashes, so that no id is ever
     found inside a longer one.
     """
+    if text.isalnum() or creation_of(text) is not None:
+        return mapping.get(text, text)
     return _WORD.sub(lambda match: mapping.get(match[0], match[0]), text)

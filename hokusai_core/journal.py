@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from hokusai_core.operations import AnyOperation, Value
+from hokusai_core.operations import AnyOperation, Value, dump_operation
 
 EntryState = Literal["waiting", "delivered", "dead", "discarded", "superseded"]
 """``waiting`` for the primary; ``delivered`` (or forwarded); ``dead``: refused for good, the payload
@@ -36,6 +36,43 @@ class Entry:
     not_before: float = 0.0
     error: str = ""
     fresh: bool = False
+
+    @property
+    def op_id(self) -> str:
+        """The operation's."""
+        return self.operation.op_id
+
+    @property
+    def kind(self) -> str:
+        """The operation's."""
+        return self.operation.kind
+
+    @property
+    def stream(self) -> str:
+        """The operation's."""
+        return self.operation.stream
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """The operation's."""
+        return self.operation.requires
+
+    @property
+    def late_effects_matter(self) -> bool:
+        """The operation's."""
+        return self.operation.late_effects_matter
+
+    @property
+    def payload(self) -> str:
+        """The operation's JSON text."""
+        return dump_operation(self.operation)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the entry is new, due at once, not applied, and waited for by nobody."""
+        return self.fresh and not (
+            self.maybe_applied or self.not_before or self.operation.provides or self.operation.after
+        )
 
 
 class QueuedOperation(NamedTuple):

@@ -24,7 +24,8 @@ class WriteResult:
     identifier: str = ""
 
 
-_PENDING = WriteResult("pending")
+PENDING = WriteResult("pending")
+"""That of a write that makes nothing with an id."""
 
 
 class QueuedDelivery:
@@ -62,19 +63,24 @@ class QueuedDelivery:
         Raises:
             NotStoredError: Journal and spool failed.
         """
+        entry = Entry(operation=operation, destination=self._destination, fresh=True)
         if commutes:
-            self._append(operation, open_content)
+            self.keep(entry, open_content)
         else:
             # Metrics in memory come first, so that a run that has ended is complete in the journal.
             self._streams.flush()
             with self._streams.holding(operation.stream):
-                self._append(operation, open_content)
+                self.keep(entry, open_content)
         made = operation.provisional_id
-        return WriteResult("pending", made) if made else _PENDING
+        return WriteResult("pending", made) if made else PENDING
 
-    def _append(self, operation: AnyOperation, open_content: OpenContent | None) -> None:
-        entry = Entry(operation=operation, destination=self._destination, fresh=True)
-        stream = operation.stream
+    def keep(self, entry: Entry, open_content: OpenContent | None = None) -> None:
+        """Append an entry, note that its stream waits, and wake the drainer.
+
+        Raises:
+            NotStoredError: Journal and spool failed.
+        """
+        stream = entry.stream
         try:
             self._fallback.append(entry, open_content, None)
         except NotStoredError as lost:

@@ -29,13 +29,15 @@ from hokusai_core.operations import (
     CreateRegisteredModel,
     LogArtifact,
     LogBatch,
+    Operation,
     RunOperation,
 )
 from hokusai_core.outages import OutageReporter
-from hokusai_core.queued_delivery import QueuedDelivery, WriteResult
+from hokusai_core.queued_delivery import PENDING, QueuedDelivery, WriteResult
 from hokusai_core.retry import Retry
 from hokusai_core.settings import Settings
 from hokusai_core.streams import StreamStates
+from hokusai_core.waiting_points import WaitingPoints
 
 
 @dataclass
@@ -76,6 +78,10 @@ class Router:
         on_queued: Called after something was queued: wakes the drainer.
         on_delivered: Called after the primary has carried out a write, with the operation, with what
             was sent of it (the primary's ids), and with the id of what it made; returns at once.
+        check: Raises where the primary cannot carry an operation out; called once for each kind.
+
+    Attributes:
+        waiting_points: The short cut for points of runs whose writes wait; None without a fallback.
     """
 
     def __init__(
@@ -105,12 +111,17 @@ class Router:
         self._on_queued = on_queued
         self._on_delivered = on_delivered
         self._check = check
+        self._checked: set[type[Operation]] = set()
+        self._behind_others = CircuitOpenError(
+            f"Earlier writes are still waiting, so {destination} was not asked."
+        )
         self._retry = Retry(settings.attempts, clock, random.Random())
         self._queue_first = (
             QueuedDelivery(fallback, destination, streams, on_queued)
             if fallback and settings.delivery == "queued"
             else None
         )
+        self.waiting_points = self._waiting_points(fallback) if fallback else None
 
     def write(
         self, operation: AnyOperation, open_content: OpenContent | None = None
@@ -127,7 +138,9 @@ class Router:
             TransientError: The primary is away, and there is no fallback.
             ConfigurationError: The primary does not declare what the operation needs.
         """
-        self._check(operation)
+        if type(operation) not in self._checked:
+            self._check(operation)
+            self._checked.add(type(operation))
         operation = self._canonical(operation)
         commutes = isinstance(operation, LogBatch) and operation.only_metrics
         if self._queue_first is not None:
@@ -240,19 +253,39 @@ class Router:
             error=str(failure) if failure else "",
             fresh=True,
         )
-        reason = failure or CircuitOpenError(
-            f"Earlier writes are still waiting, so {self._destination} was not asked."
-        )
+        self._keep(fallback, entry, open_content, failure)
+        made = operation.provisional_id
+        return WriteResult("pending", made) if made else PENDING
+
+    def _keep(
+        self,
+        fallback: FallbackStore,
+        entry: Entry,
+        open_content: OpenContent | None,
+        failure: TransientError | None,
+    ) -> None:
+        stream = entry.stream
         try:
-            place = fallback.append(entry, open_content, reason)
+            place = fallback.append(entry, open_content, failure or self._behind_others)
         except NotStoredError as lost:
             if any(_may_be_stored(cause) for cause in lost.causes):
-                self._streams.set_queued(operation.stream)
+                self._streams.set_queued(stream)
             raise
-        self._streams.set_queued(operation.stream)
+        self._streams.set_queued(stream)
         self._reporter.fell_back(failure, place)
         self._on_queued()
-        return WriteResult("pending", operation.provisional_id or "")
+
+    def _waiting_points(self, fallback: FallbackStore) -> WaitingPoints:
+        queue_first = self._queue_first
+        return WaitingPoints(
+            self._destination,
+            self._streams,
+            self._ids,
+            None if queue_first else self._circuits.primary,
+            queue_first.keep
+            if queue_first
+            else lambda entry: self._keep(fallback, entry, None, None),
+        )
 
     def _has_to_queue(self, operation: AnyOperation) -> bool:
         """Whether an earlier write of the stream, or of a lane it waits for, is still unsettled."""

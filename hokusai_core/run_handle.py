@@ -22,7 +22,7 @@ from hokusai_core.identifiers import is_provisional
 from hokusai_core.operations import TERMINAL_STATUSES, RunStatus, UpdateRun, now_milliseconds
 from hokusai_core.reading import any_waiting
 from hokusai_core.run_files import RunFiles
-from hokusai_core.run_values import RunValues
+from hokusai_core.run_values import RunValues, metric_point
 
 if TYPE_CHECKING:
     from hokusai_core.runtime import Runtime
@@ -246,11 +246,11 @@ class RunHandle(RunValues, RunFiles):
             return Run(
                 info=self._info,
                 data=RunData(
-                    metrics={key: point.value for key, point in self._metrics.items()},
+                    metrics={key: point[1] for key, point in self._metrics.items()},
                     params=dict(self._params),
                     tags=dict(self._tags),
                 ),
-                latest_metrics=tuple(self._metrics.values()),
+                latest_metrics=tuple(map(metric_point, self._metrics.values())),
                 source="fallback",
                 complete=False,
             )

@@ -1,16 +1,16 @@
 """The part of a run handle that logs metrics, params and tags."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core import limits, validation
 from hokusai_core.batching import split_batch
 from hokusai_core.entities import Metric
 from hokusai_core.errors import InvalidInputError
-from hokusai_core.group_commit import RawPoint
 from hokusai_core.long_values import fit
 from hokusai_core.operations import LogBatch, MetricPoint
+from hokusai_core.points import RawPoint
 from hokusai_core.timestamps import PointTimestamps
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class RunValues:
         self._timestamps = PointTimestamps()
         self._checked_keys: set[str] = set()
         self._lock = threading.Lock()
-        self._metrics: dict[str, MetricPoint] = {}
+        self._metrics: dict[str, RawPoint] = {}
         self._params: dict[str, str] = {}
         self._tags: dict[str, str] = dict(tags)
 
@@ -58,21 +58,18 @@ class RunValues:
             timestamp: Milliseconds since 1970; None is now, later than any earlier point of this
                 key and step.
         """
+        point = self._raw_point(key, value, step, timestamp)
         buffer = self._buffer
         if buffer is not None:
-            buffer.add(self, self._raw_point(key, value, step, timestamp))
-            return
-        point = _metric_point(self._raw_point(key, value, step, timestamp))
-        self._write(LogBatch(run_id=self._run_id, metrics=(point,)))
+            buffer.add(self, point)
+        else:
+            self.write_points((point,))
 
     def log_metrics(
         self, metrics: Mapping[str, Any], step: int | None = None, timestamp: int | None = None
     ) -> None:
         """Log several metrics at one step, in as few requests as MLflow's limits allow."""
-        points = [
-            self._raw_point(key, value, step, timestamp)
-            for key, value in validation.mapping(metrics, "metrics").items()
-        ]
+        points = self._raw_points(metrics, step, timestamp)
         buffer = self._buffer
         if buffer is not None:
             buffer.add_all(self, points)
@@ -155,30 +152,58 @@ class RunValues:
 
     def write_points(self, points: Sequence[RawPoint]) -> None:
         """Write points that were checked, in as few operations as the limits of a request allow."""
-        self._write_batch(metrics=[_metric_point(point) for point in points])
+        short_cut = self._runtime.router.waiting_points
+        if short_cut is not None and short_cut.append(self._run_id, points):
+            with self._lock:
+                self._remember(points)
+        else:
+            self._write_batch(metrics=[metric_point(point) for point in points])
 
     def _raw_point(self, key: Any, value: Any, step: Any, timestamp: Any) -> RawPoint:
         """Check a point, and give it its time."""
-        if type(key) is str and key in self._checked_keys:
-            name = key
-        else:
-            name = validation.key(key, "metric")
-            if len(self._checked_keys) < _MOST_CHECKED_KEYS:
-                self._checked_keys.add(name)
+        known = type(key) is str and key in self._checked_keys
+        name = key if known else self._checked_key(key)
         number = value if type(value) is float else validation.metric_value(value, name)
         if type(step) is int and -_PLAIN_STEP < step < _PLAIN_STEP:
             at_step = step
         else:
             at_step = validation.step(step, name)
-        if timestamp is None:
-            time_ms = self._timestamps.next(name, at_step)
+        return name, number, self._time((name,), at_step, timestamp), at_step
+
+    def _raw_points(self, metrics: Any, step: Any, timestamp: Any) -> list[RawPoint]:
+        """Check points of one step, and give them their time."""
+        given = metrics if type(metrics) is dict else validation.mapping(metrics, "metrics")
+        if not given:
+            return []
+        if not given.keys() <= self._checked_keys:
+            given = {self._checked_key(key): value for key, value in given.items()}
+        numbers = [
+            (key, value if type(value) is float else validation.metric_value(value, key))
+            for key, value in given.items()
+        ]
+        if type(step) is int and -_PLAIN_STEP < step < _PLAIN_STEP:
+            at_step = step
         else:
-            if type(timestamp) is int and 0 <= timestamp <= limits.TIMESTAMP_MAX:
-                time_ms = timestamp
-            else:
-                time_ms = validation.timestamp(timestamp, f"metric {name!r}")
-            self._timestamps.seen(name, at_step, time_ms)
-        return name, number, time_ms, at_step
+            at_step = validation.step(step, numbers[0][0])
+        time_ms = self._time(given, at_step, timestamp)
+        return [(key, number, time_ms, at_step) for key, number in numbers]
+
+    def _checked_key(self, key: Any) -> str:
+        name = validation.key(key, "metric")
+        if len(self._checked_keys) < _MOST_CHECKED_KEYS:
+            self._checked_keys.add(name)
+        return name
+
+    def _time(self, keys: Collection[str], step: int, timestamp: Any) -> int:
+        """Give the time of points: now where the caller gave none."""
+        if timestamp is None:
+            return self._timestamps.next(keys, step)
+        if type(timestamp) is int and 0 <= timestamp <= limits.TIMESTAMP_MAX:
+            time_ms = timestamp
+        else:
+            time_ms = validation.timestamp(timestamp, f"metric {next(iter(keys))!r}")
+        self._timestamps.seen(keys, step, time_ms)
+        return time_ms
 
     def _checked_point(self, point: Metric) -> MetricPoint:
         """Check a point that the user made; one that needed no conversion is taken as it is."""
@@ -192,7 +217,7 @@ class RunValues:
             and step is point.step
         ):
             return point
-        return _metric_point(raw)
+        return metric_point(raw)
 
     def _fitted(self, values: dict[str, str], what: str, limit: int) -> dict[str, str]:
         return fit(values, what, limit, self._runtime.settings)
@@ -208,18 +233,26 @@ class RunValues:
 
     def _write(self, operation: LogBatch) -> None:
         self._runtime.router.write(operation)
-        newest = self._metrics
+        points = [
+            (point.key, point.value, point.timestamp, point.step) for point in operation.metrics
+        ]
         with self._lock:
-            for point in operation.metrics:
-                known = newest.get(point.key)
-                if known is None or (point.step, point.timestamp) >= (known.step, known.timestamp):
-                    newest[point.key] = point
+            self._remember(points)
             if operation.params:
                 self._params.update(operation.params)
             if operation.tags:
                 self._tags.update(operation.tags)
 
+    def _remember(self, points: Sequence[RawPoint]) -> None:
+        """Keep the newest point of each key; the lock is held."""
+        newest = self._metrics
+        for point in points:
+            known = newest.get(point[0])
+            if known is None or (point[3], point[2]) >= (known[3], known[2]):
+                newest[point[0]] = point
 
-def _metric_point(point: RawPoint) -> MetricPoint:
+
+def metric_point(point: RawPoint) -> MetricPoint:
+    """Give a point as a value."""
     key, value, timestamp, step = point
     return MetricPoint(key=key, value=value, timestamp=timestamp, step=step)

@@ -2,8 +2,7 @@
 
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from hokusai_core.group_commit import GroupCommit
 
@@ -31,13 +30,13 @@ class StreamStates:
         for buffer in tuple(self.buffers):
             buffer.flush()
 
-    @contextmanager
-    def holding(self, stream: str) -> Iterator[None]:
-        """Hold the stream's lock, so that no write of this process overtakes another."""
-        with self._guard:
-            lock = self._locks.setdefault(stream, threading.RLock())
-        with lock:
-            yield
+    def holding(self, stream: str) -> AbstractContextManager[object]:
+        """Give the stream's lock, so that no write of this process overtakes another."""
+        lock = self._locks.get(stream)
+        if lock is None:
+            with self._guard:
+                lock = self._locks.setdefault(stream, threading.RLock())
+        return lock
 
     @property
     def any_queued(self) -> bool:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Collection
 
 
 class PointTimestamps:
@@ -16,26 +17,52 @@ class PointTimestamps:
         self._lock = threading.Lock()
         self._offset = time.time_ns() - time.monotonic_ns()
         self._newest = 0
-        self._last: dict[tuple[str, int], int] = {}
+        self._highest = 0
+        self._last: dict[int, dict[str, int]] = {}
+        """The last timestamp of each key, by step."""
 
     def reset_after_fork(self) -> None:
         """Make the lock anew: in a forked child, the parent's may be held for ever."""
         self._lock = threading.Lock()
 
-    def next(self, key: str, step: int) -> int:
-        """Give the timestamp of a point that is logged now, in milliseconds since 1970."""
+    def next(self, keys: Collection[str], step: int) -> int:
+        """Give the timestamp of points that are logged now, in milliseconds since 1970.
+
+        Args:
+            keys: Their keys, at least one; they get one time.
+            step: Their step.
+        """
         now = (self._offset + time.monotonic_ns()) // 1_000_000
         with self._lock:
             if now > self._newest:
-                # Older points cannot collide with later ones any more.
-                self._last = {pair: last for pair, last in self._last.items() if last >= now}
                 self._newest = now
-            timestamp = max(now, self._last.get((key, step), 0) + 1)
-            self._last[key, step] = timestamp
+                self._forget_before(now)
+            known = self._last.get(step)
+            if known is None:
+                timestamp = now
+                self._last[step] = dict.fromkeys(keys, now)
+            else:
+                timestamp = max(now, max([known.get(key, 0) for key in keys]) + 1)
+                known.update(dict.fromkeys(keys, timestamp))
+            self._highest = max(timestamp, self._highest)
             return timestamp
 
-    def seen(self, key: str, step: int, timestamp: int) -> None:
+    def seen(self, keys: Collection[str], step: int, timestamp: int) -> None:
         """Remember a timestamp that the caller gave."""
         with self._lock:
-            if timestamp >= self._newest:
-                self._last[key, step] = max(timestamp, self._last.get((key, step), 0))
+            if timestamp < self._newest:
+                return
+            known = self._last.setdefault(step, {})
+            known.update({key: max(timestamp, known.get(key, 0)) for key in keys})
+            self._highest = max(timestamp, self._highest)
+
+    def _forget_before(self, now: int) -> None:
+        """Forget older points, which cannot collide with later ones any more."""
+        if self._highest < now:
+            self._last = {}
+            return
+        kept = {
+            step: {key: last for key, last in known.items() if last >= now}
+            for step, known in self._last.items()
+        }
+        self._last = {step: known for step, known in kept.items() if known}

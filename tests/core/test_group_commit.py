@@ -10,7 +10,8 @@ import pytest
 
 from hokusai_core import group_commit
 from hokusai_core.errors import NotStoredError
-from hokusai_core.group_commit import GroupCommit, RawPoint
+from hokusai_core.group_commit import GroupCommit
+from hokusai_core.points import RawPoint
 from tests.support.waiting import wait_for
 
 

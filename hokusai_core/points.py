@@ -1,0 +1,84 @@
+"""Points of metrics on the short way to the journal: plain tuples, and at once their JSON text.
+
+A point that waits is not looked at before it is delivered. So neither the points nor the operation that
+carries them are built as objects; whoever asks for the operation gets it from its text.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from pydantic_core import to_json
+
+from hokusai_core.identifiers import new_op_id
+from hokusai_core.journal import Entry
+from hokusai_core.operations import AnyOperation, LogBatch, load_operation, now_milliseconds
+
+RawPoint = tuple[str, float, int, int]
+"""Key, value, timestamp in milliseconds and step of a point, all of them checked."""
+
+_set = object.__setattr__
+
+
+class PointsEntry(Entry):
+    """A new entry for points of one run.
+
+    Args:
+        run_id: The one id that all writes to the run are queued under.
+        points: As many as surely fit into one request.
+        destination: Identity of the primary.
+    """
+
+    __slots__ = ("_operation", "op_id", "payload", "requires", "stream")
+
+    kind = "log_batch"
+    late_effects_matter = False
+    maybe_applied = False
+    not_before = 0.0
+    error = ""
+    fresh = True
+    plain = True
+    _operation: AnyOperation | None
+
+    def __init__(self, run_id: str, points: Sequence[RawPoint], destination: str) -> None:
+        op_id = new_op_id()
+        stream, requires = _order_of(run_id)
+        _set(self, "op_id", op_id)
+        _set(self, "stream", stream)
+        _set(self, "requires", requires)
+        _set(self, "destination", destination)
+        _set(self, "payload", points_text(op_id, now_milliseconds(), run_id, points))
+        _set(self, "_operation", None)
+
+    @property
+    def operation(self) -> AnyOperation:
+        """The operation, read from its text with the first use."""
+        operation = self._operation
+        if operation is None:
+            operation = load_operation(self.payload)
+            _set(self, "_operation", operation)
+        return operation
+
+
+def points_text(op_id: str, created_at: int, run_id: str, points: Sequence[RawPoint]) -> str:
+    """Give the JSON text of the :class:`LogBatch` that logs points, as ``dump_operation`` does."""
+    fields = {
+        "kind": "log_batch",
+        "schema_version": 1,
+        "op_id": op_id,
+        "created_at": created_at,
+        "run_id": run_id,
+        "metrics": [
+            {"key": key, "value": value, "timestamp": timestamp, "step": step}
+            for key, value, timestamp, step in points
+        ],
+        "params": {},
+        "tags": {},
+    }
+    return to_json(fields, inf_nan_mode="strings").decode()
+
+
+@lru_cache(maxsize=1024)
+def _order_of(run_id: str) -> tuple[str, frozenset[str]]:
+    """Give the stream of points of a run, and what they require."""
+    batch = LogBatch(run_id=run_id)
+    return batch.stream, batch.requires

@@ -1,0 +1,146 @@
+"""The short way of points to the journal: the same text, the same entry, and only where it is known."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hokusai_core import ExperimentManager, RunHandle, Settings
+from hokusai_core.batching import SURELY_FITTING_METRICS
+from hokusai_core.journal import Entry
+from hokusai_core.operations import LogBatch, MetricPoint, dump_operation, load_operation
+from hokusai_core.points import PointsEntry, RawPoint, points_text
+from hokusai_core.testing import MockBackend
+from hokusai_core.testing.strategies import metric_points
+from tests.support.waiting import wait_for
+
+
+def raw(point: MetricPoint) -> RawPoint:
+    return point.key, point.value, point.timestamp, point.step
+
+
+@given(
+    points=st.lists(metric_points), run_id=st.sampled_from(["a" * 32, "hokusai-run-" + "1" * 32])
+)
+def test_the_text_is_that_of_the_operation(points: list[MetricPoint], run_id: str) -> None:
+    operation = LogBatch(run_id=run_id, metrics=tuple(points))
+    text = points_text(operation.op_id, operation.created_at, run_id, [raw(one) for one in points])
+    assert text == dump_operation(operation)
+
+
+@given(value=st.floats())
+def test_every_value_is_written_as_in_the_operation(value: float) -> None:
+    point = MetricPoint(key="loss", value=value, timestamp=1, step=-3)
+    operation = LogBatch(run_id="r", metrics=(point,))
+    text = points_text(operation.op_id, operation.created_at, "r", [raw(point)])
+    assert text == dump_operation(operation)
+    assert dump_operation(load_operation(text)) == text
+
+
+@pytest.mark.parametrize("run_id", ["a" * 32, "hokusai-run-" + "1" * 32])
+def test_the_entry_says_what_that_of_its_operation_says(run_id: str) -> None:
+    entry = PointsEntry(run_id, [("loss", 0.5, 7, 1)], "somewhere")
+    usual = Entry(operation=entry.operation, destination="somewhere", fresh=True)
+    said = [name for name in vars(Entry) if isinstance(vars(Entry)[name], property)]
+    names = [*said, *(field.name for field in fields(Entry))]
+    assert {"op_id", "payload", "plain", "requires", "stream", "operation"} <= set(names)
+    for name in names:
+        assert getattr(entry, name) == getattr(usual, name), name
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Iterator[Callable[..., tuple[MockBackend, RunHandle]]]:
+    made: list[RunHandle] = []
+
+    def make(**values: object) -> tuple[MockBackend, RunHandle]:
+        settings = {
+            "data_dir": tmp_path,
+            "fallback": "sql",
+            "exit_timeout": 0.0,
+            "auto_sync": False,
+        }
+        mock = MockBackend()
+        manager = ExperimentManager(
+            "points", backend=mock, settings=Settings.load(**settings | values)
+        )
+        made.append(manager.start_run())
+        return mock, made[-1]
+
+    yield make
+    for run in made:
+        run._runtime.close_connections()
+
+
+@contextmanager
+def python_calls() -> Iterator[list[str]]:
+    """Count the Python functions that are called in this thread."""
+    called: list[str] = []
+
+    def note(frame: object, event: str, _argument: object) -> None:
+        if event == "call":
+            called.append(frame.f_code.co_qualname)  # type: ignore[attr-defined]
+
+    sys.setprofile(note)
+    try:
+        yield called
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize("delivery", ["direct", "queued"])
+def test_a_point_that_has_to_wait_builds_no_operation(
+    delivery: str, make_run: Callable[..., tuple[MockBackend, RunHandle]]
+) -> None:
+    mock, run = make_run(delivery=delivery, durability="process", circuit_open_seconds=1000.0)
+    mock.down()
+    ten = {f"m{number}": 0.5 for number in range(10)}
+    for step in range(2):
+        run.log_metric("loss", 0.5, step=step)
+        run.log_metrics(ten, step=step)
+    with python_calls() as one:
+        run.log_metric("loss", 0.5, step=2)
+    assert len(one) <= 55, one
+    with python_calls() as several:
+        run.log_metrics(ten, step=2)
+    assert len(several) <= 55, several
+    assert not [name for name in (*one, *several) if "BaseModel" in name or "LogBatch" in name]
+
+
+def test_after_an_outage_points_go_to_the_primary_again(
+    make_run: Callable[..., tuple[MockBackend, RunHandle]],
+) -> None:
+    mock, run = make_run(circuit_open_seconds=0.05, circuit_open_max_seconds=0.05)
+    mock.down()
+    for step in range(3):
+        run.log_metric("loss", 0.5, step=step)
+    mock.up()
+    circuit = run._runtime.circuits.primary
+    assert wait_for(lambda: circuit.seconds_until_probe() == 0)
+    run.log_metric("loss", 0.5, step=3)
+    assert run.sync_state == "pending", "behind what waits"
+    assert run._runtime.drain().run(wait_seconds=5, stop=threading.Event()).complete
+    run.log_metric("loss", 0.5, step=4)
+    assert run.sync_state == "delivered"
+    history = mock.store.metric_history(run.wait(), "loss")
+    assert [point.step for point in history] == list(range(5))
+
+
+def test_many_points_are_few_entries_within_the_limits_of_a_request(
+    make_run: Callable[..., tuple[MockBackend, RunHandle]],
+) -> None:
+    _, run = make_run(delivery="queued", durability="process")
+    for length in (3, 250):
+        keys = [f"{number:0{length}d}" for number in range(2000)]
+        run.log_metrics(dict.fromkeys(keys, 0.5))
+    entries = run._runtime.run_entries(run.run_id, kinds=("log_batch",))
+    assert [len(entry.operation.metrics) for entry in entries][:2] == [1000, 1000]
+    assert {len(entry.operation.metrics) for entry in entries[2:-1]} == {SURELY_FITTING_METRICS}
+    run.end()
+    assert run._runtime.drain().run(wait_seconds=5, stop=threading.Event()).complete
+    assert len(run.get().data.metrics) == 4000
