@@ -26,7 +26,7 @@ def environment(**variables: Any) -> dict[str, str]:
 def running(program: str, *arguments: str, **variables: Any) -> session.Program:
     """Start a program with pipes to its standard streams; a failure inside the block ends it."""
     return session.Program(
-        ("-c", textwrap.dedent(program), *arguments), _ROOT, environment(**variables)
+        "-c", textwrap.dedent(program), *arguments, environment=environment(**variables)
     )
 
 
@@ -55,7 +55,7 @@ def run(
             check=False,
         )
         if fresh
-        else session.run(*line, folder=_ROOT, environment=environment(**variables))
+        else session.run(*line, environment=environment(**variables))
     )
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done

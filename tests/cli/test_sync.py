@@ -3,8 +3,6 @@
 import io
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from typer.testing import Result
 from hokusai_core import ExperimentManager, Settings
 from hokusai_core.sync_progress import SyncProgress
 from tests.cli.conftest import REFUSED_URL, Outage
+from tests.support import session
 
 Run = Callable[..., Result]
 RunJson = Callable[..., tuple[int, Any]]
@@ -152,14 +151,10 @@ def test_a_journal_that_is_away_is_one_line(
 def test_a_watch_delivers_and_ends_in_good_order(outage: Outage, number: signal.Signals) -> None:
     outage.log_run("watched")
     outage.end()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hokusai_core", "sync", "--watch"],
-        env=os.environ | {"MLFLOW_TRACKING_URI": outage.proxy.url},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
+    with session.Program(
+        *("-m", "hokusai_core", "sync", "--watch"),
+        environment=os.environ | {"MLFLOW_TRACKING_URI": outage.proxy.url},
+    ) as process:
         until = time.monotonic() + 90
         while waiting(outage) and time.monotonic() < until:
             assert process.poll() is None
@@ -167,10 +162,6 @@ def test_a_watch_delivers_and_ends_in_good_order(outage: Outage, number: signal.
         assert waiting(outage) == 0
         process.send_signal(number)
         _, printed = process.communicate(timeout=30)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
     assert process.returncode == 0
     assert "0 left" in printed
     assert "Traceback" not in printed

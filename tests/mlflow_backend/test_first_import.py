@@ -44,7 +44,9 @@ print(*raised)
 """
 
 
-@pytest.mark.parametrize("_attempt", range(2))
+@pytest.mark.parametrize(
+    "_attempt", [0, *(pytest.param(number, marks=pytest.mark.soak) for number in range(1, 10))]
+)
 def test_several_threads_may_make_the_first_call(_attempt: int) -> None:
     """MLflow's modules import each other in circles, which threads must not enter at two places."""
     done = subprocess.run(

@@ -23,6 +23,7 @@ from hokusai_core.operations import (
     UpdateRun,
 )
 from tests.mlflow_backend.conftest import opened, soon, unique
+from tests.support import session
 from tests.support.fault_proxy import FaultProxy
 from tests.support.mlflow_server import MlflowServer
 from tests.support.stub_server import Answer, StubServer
@@ -229,9 +230,8 @@ def test_a_forked_child_opens_connections_of_its_own(stub: MakeStub) -> None:
         "assert os.waitpid(child, 0)[1] == 0\n"
         "backend.write(BATCH, soon())\n"
     )
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], check=True, timeout=60, env=CLEAN
-    )
+    done = session.run("-c", program, environment=CLEAN)
+    assert done.returncode == 0, done.stderr
     peers = [request.peer for request in server.requests]
     assert len(peers) == 4
     assert len(set(peers)) == 2

@@ -2,8 +2,6 @@
 
 import json
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from hokusai_core.event_operations import AnnounceRegistration, event_id
 from hokusai_core.operations import dump_operation, load_operation
 from hokusai_core.registration_events import KIND, RegistrationEvent
 from hokusai_core.testing import MockBackend
+from tests.support import session
 from tests.support.ports import free_port
 from tests.support.stub_server import Answer, Request, StubServer
 from tests.support.waiting import wait_for
@@ -285,19 +284,11 @@ os.kill(os.getpid(), signal.SIGKILL)
         "HOKUSAI_CIRCUIT_OPEN_MAX_SECONDS": "60",
         "HOKUSAI_AUTO_SYNC": "false",
     }
-    killed = subprocess.run(
-        [sys.executable, "-c", program], env=environment, cwd=tmp_path, timeout=60, check=False
-    )
+    killed = session.run("-c", program, folder=tmp_path, environment=environment)
     assert killed.returncode == -9
     assert endpoint.requests == []
-    done = subprocess.run(
-        [sys.executable, "-m", "hokusai_core", "sync", "--json"],
-        env=environment,
-        cwd=tmp_path,
-        timeout=60,
-        check=False,
-        capture_output=True,
-        text=True,
+    done = session.run(
+        *("-m", "hokusai_core", "sync", "--json"), folder=tmp_path, environment=environment
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["left"] == 0

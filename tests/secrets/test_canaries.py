@@ -5,8 +5,6 @@ import json
 import logging
 import os
 import pickle
-import subprocess
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -30,6 +28,7 @@ from hokusai_core.cli import application
 from hokusai_core.doctor import doctor
 from hokusai_core.runtime import Runtime
 from tests.secrets.canaries import BASIC, SECRETS, found_in, found_in_files, rows_of
+from tests.support import session
 from tests.support.stub_server import Answer, StubServer
 
 CREDENTIALS: dict[str, tuple[str, dict[str, str]]] = {
@@ -332,14 +331,7 @@ def test_what_a_process_prints_to_its_end(tmp_path: Path) -> None:
         "MLFLOW_TRACKING_TOKEN": SECRETS["token"],
         "HOKUSAI_DATABASE_URL": f"postgresql://anna:{SECRETS['database']}@127.0.0.1:1/h",
     }
-    ended = subprocess.run(
-        [sys.executable, "-c", CHILD],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    ended = session.run("-c", CHILD, environment=environment)
     assert "ZeroDivisionError" in ended.stderr
     assert "Nothing is lost" in ended.stderr
     assert found_in(ended.stdout + ended.stderr) == []

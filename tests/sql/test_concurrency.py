@@ -5,12 +5,8 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +26,7 @@ from tests.sql.queueing import (
     op_ids,
     request,
 )
+from tests.support import session
 from tests.support.sql_fixtures import OpenSql
 
 THREADS = 8
@@ -41,18 +38,8 @@ def patient(open_sql: OpenSql, database_url: str) -> Journal:
     return open_sql(database_url, journal_timeout=30).journal
 
 
-@contextmanager
-def process(action: str, url: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    started = subprocess.Popen(
-        [sys.executable, "-m", "tests.sql.process", action, url, str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield started
-    finally:
-        started.kill()
-        started.communicate()
+def process(action: str, url: str, folder: Path) -> session.Program:
+    return session.Program("-m", "tests.sql.process", action, url, str(folder))
 
 
 def deliver_all(journal: Journal) -> list[tuple[str, int, list[str]]]:

@@ -1,9 +1,7 @@
 """An older schema with a backlog is upgraded without loss, once, whoever comes first."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from hokusai_core.journal import EntryQuery, Release
 from hokusai_core.settings import Settings
 from tests.sql.older_schema import EACH, FIRST, STREAMS, fill_backlog, make_first_schema
 from tests.sql.queueing import append, claim, delivered, log_metric, op_ids, states
+from tests.support import session
 from tests.support.sql_fixtures import OpenSql
 
 PROCESSES = 3
@@ -86,29 +85,17 @@ def test_what_was_known_before_is_no_news_afterwards(
 
 def run_together(*arguments: str) -> list[str]:
     """Run a program in several processes at once; all have to succeed."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.sql.process", *arguments],
-            cwd=Path(__file__).parents[2],
-            env=dict(os.environ),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(PROCESSES)
-    ]
-    printed = []
-    try:
+    with ExitStack() as running:
+        processes = [
+            running.enter_context(session.Program("-m", "tests.sql.process", *arguments))
+            for _ in range(PROCESSES)
+        ]
+        printed = []
         for process in processes:
             output, errors = process.communicate(timeout=90)
             assert process.returncode == 0, errors
             printed.append(output.strip())
-    finally:
-        for process in processes:
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
-    return printed
+        return printed
 
 
 def test_processes_that_start_at_once_upgrade_once(

@@ -55,10 +55,20 @@ class Session:
 
 
 class Program:
-    """A running program, with the methods of ``subprocess.Popen`` that tests use."""
+    """A running program, with the methods of ``subprocess.Popen`` that tests use.
+
+    Args:
+        arguments: As those of ``python``: a script, or ``-m`` and a module, or ``-c`` and a text, and
+            the program's own.
+        folder: The working directory.
+        environment: All variables.
+    """
 
     def __init__(
-        self, arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str]
+        self,
+        *arguments: str,
+        folder: Path = _ROOT,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
         ours, theirs = zip(*(reversed(os.pipe()), os.pipe(), os.pipe()), strict=True)
         request = {
@@ -127,17 +137,10 @@ class Program:
 
 
 def run(
-    *arguments: str, folder: Path, environment: Mapping[str, str]
+    *arguments: str, folder: Path = _ROOT, environment: Mapping[str, str] = os.environ
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end.
-
-    Args:
-        arguments: As those of ``python``: a script, or ``-m`` and a module, or ``-c`` and a text, and
-            the program's own.
-        folder: The working directory.
-        environment: All variables.
-    """
-    with Program(arguments, folder, environment) as program:
+    """Run a program to its end; the arguments are those of :class:`Program`."""
+    with Program(*arguments, folder=folder, environment=environment) as program:
         out, err = program.communicate(_START_SECONDS)
     assert program.returncode is not None
     return subprocess.CompletedProcess(arguments, program.returncode, out, err)

@@ -3,8 +3,6 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from hokusai_core import ConfigurationError, ConflictError, ExperimentManager, Settings
 from hokusai_core.metrics import SyncMetrics
 from hokusai_core.testing import MockBackend
+from tests.support import session
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -135,15 +134,11 @@ def test_the_command_serves_them_on_loopback(tmp_path: Path) -> None:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("HOKUSAI_")
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hokusai_core", "sync", "--watch", "--metrics-port", "0"],
-        env=environment
+    with session.Program(
+        *("-m", "hokusai_core", "sync", "--watch", "--metrics-port", "0"),
+        environment=environment
         | {"HOKUSAI_DATA_DIR": str(tmp_path), "HOKUSAI_BACKEND": "sql", "MLFLOW_TRACKING_URI": ""},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
+    ) as process:
         said = process.stderr.readline()
         address = re.fullmatch(r"Metrics at http://127\.0\.0\.1:(\d+)/metrics\n", said)
         assert address, said
@@ -151,7 +146,3 @@ def test_the_command_serves_them_on_loopback(tmp_path: Path) -> None:
         assert figure(found, "hokusai_backlog_operations", place="journal") == 0
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()

@@ -1,8 +1,6 @@
 """Logging: one line when an outage begins, one when it is over, and none for each call."""
 
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from hokusai_core import ConflictError, ExperimentManager, Settings
 from hokusai_core.process_hooks import end_of_process
 from hokusai_core.testing import MockBackend
+from tests.support import session
 from tests.support.waiting import wait_for
 
 CALLS = 100
@@ -148,12 +147,7 @@ for _ in range(2):
 def test_the_end_of_a_process_is_one_line_and_silent_where_closed(
     tmp_path: Path, how: str, count: int
 ) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", LEAVES, str(tmp_path), how],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+    ended = session.run("-c", LEAVES, str(tmp_path), how)
+    assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("Not delivered yet") == count, ended.stderr
     assert "Traceback" not in ended.stderr
