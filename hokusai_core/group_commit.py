@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from hokusai_core.errors import HokusaiError, NotStoredError
-from hokusai_core.points import RawPoint
+from hokusai_core.points import Points
 
 logger = logging.getLogger("hokusai")
 
@@ -34,7 +34,7 @@ _LOCK_SECONDS = 30.0
 class PointSink(Protocol):
     """A run handle, as the buffer needs it."""
 
-    def write_points(self, points: Sequence[RawPoint]) -> None:
+    def write_points(self, calls: Sequence[Points]) -> None:
         """Append points to the journal, as few operations; raises NotStoredError."""
 
 
@@ -46,40 +46,30 @@ class GroupCommit:
     """
 
     def __init__(self) -> None:
-        self._buffer: deque[tuple[PointSink, RawPoint]] = deque()
+        self._buffer: deque[tuple[PointSink, Points]] = deque()
+        self._count = 0
         self._at_fork = False
         self._flushed_by = 0
         self._failing = False
         self.reset_after_fork()
 
-    def add(self, sink: PointSink, point: RawPoint) -> None:
-        """Keep one point until the next flush.
+    def add(self, sink: PointSink, points: Points) -> None:
+        """Keep the points of one call until the next flush.
 
         Args:
-            sink: The handle that writes it.
-            point: Checked already.
+            sink: The handle that writes them.
+            points: Checked already.
 
         Raises:
-            NotStoredError: Journal and spool failed, and still do. The point was not taken.
+            NotStoredError: Journal and spool failed, and still do. The points were not taken.
         """
         if self._failing:
             self.flush()
-        buffer = self._buffer
-        buffer.append((sink, point))
+        self._buffer.append((sink, points))
+        self._count += len(points[0])
         if not self._due.is_set():
             self._start()
-        if len(buffer) >= MOST_POINTS:
-            self.flush()
-
-    def add_all(self, sink: PointSink, points: Sequence[RawPoint]) -> None:
-        """Keep several points until the next flush; like :meth:`add`."""
-        if self._failing:
-            self.flush()
-        buffer = self._buffer
-        buffer.extend([(sink, point) for point in points])
-        if not self._due.is_set():
-            self._start()
-        if len(buffer) >= MOST_POINTS:
+        if self._count >= MOST_POINTS:
             self.flush()
 
     def flush(self) -> None:
@@ -113,6 +103,7 @@ class GroupCommit:
     def reset_after_fork(self) -> None:
         """In a forked child: the parent writes what is in its buffer."""
         self._buffer.clear()
+        self._count = 0
         self._failing = False
         self._flushing = threading.RLock()
         self._flushed_by = 0
@@ -124,25 +115,27 @@ class GroupCommit:
 
     def _flush(self) -> None:
         buffer = self._buffer
-        left: dict[PointSink, list[RawPoint]] = {}
+        left: dict[PointSink, list[Points]] = {}
         self._due.clear()
+        self._count = 0
         for _ in range(len(buffer)):
-            sink, point = buffer.popleft()
-            left.setdefault(sink, []).append(point)
+            sink, points = buffer.popleft()
+            left.setdefault(sink, []).append(points)
         failure: HokusaiError | None = None
         try:
-            for sink, points in tuple(left.items()):
+            for sink, calls in tuple(left.items()):
                 try:
-                    sink.write_points(points)
+                    sink.write_points(calls)
                 except HokusaiError as reason:
                     failure = reason
                 else:
                     del left[sink]
         finally:
             # Also after Ctrl-C: a point that is appended twice is one point.
-            for sink, points in left.items():
-                buffer.extendleft((sink, point) for point in reversed(points))
+            for sink, calls in left.items():
+                buffer.extendleft((sink, points) for points in reversed(calls))
             if left:
+                self._count = sum([len(points[0]) for _, points in tuple(buffer)])
                 self._start()
         if failure is None:
             self._failing = False
@@ -150,7 +143,7 @@ class GroupCommit:
         if not self._failing:
             logger.error(
                 "%d metrics that wait in memory could not be stored, and are tried again. %s",
-                len(buffer),
+                self._count,
                 failure,
             )
         self._failing = True

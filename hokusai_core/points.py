@@ -1,20 +1,21 @@
-"""Points of metrics on the short way to the journal: plain tuples, and at once their JSON text.
+"""Points of metrics on the short way to the journal: plain values, and at once their JSON text.
 
 A point that waits is not looked at before it is delivered. So neither the points nor the operation that
 carries them are built as objects; whoever asks for the operation gets it from its text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from pydantic_core import to_json
 
+from hokusai_core.batching import SURELY_FITTING_METRICS, fitting_metrics
 from hokusai_core.identifiers import new_op_id
 from hokusai_core.journal import Entry
 from hokusai_core.operations import AnyOperation, LogBatch, load_operation, now_milliseconds
 
-RawPoint = tuple[str, float, int, int]
-"""Key, value, timestamp in milliseconds and step of a point, all of them checked."""
+Points = tuple[tuple[str, ...], tuple[float, ...], int, int]
+"""What one call logs: keys, their values, one timestamp in milliseconds and one step; all checked."""
 
 _set = object.__setattr__
 
@@ -24,7 +25,7 @@ class PointsEntry(Entry):
 
     Args:
         run_id: The one id that all writes to the run are queued under.
-        points: As many as surely fit into one request.
+        calls: As many points as surely fit into one request.
         destination: Identity of the primary.
     """
 
@@ -39,14 +40,14 @@ class PointsEntry(Entry):
     plain = True
     _operation: AnyOperation | None
 
-    def __init__(self, run_id: str, points: Sequence[RawPoint], destination: str) -> None:
+    def __init__(self, run_id: str, calls: Sequence[Points], destination: str) -> None:
         op_id = new_op_id()
         stream, requires = _order_of(run_id)
         _set(self, "op_id", op_id)
         _set(self, "stream", stream)
         _set(self, "requires", requires)
         _set(self, "destination", destination)
-        _set(self, "payload", points_text(op_id, now_milliseconds(), run_id, points))
+        _set(self, "payload", points_text(op_id, now_milliseconds(), run_id, calls))
         _set(self, "_operation", None)
 
     @property
@@ -59,7 +60,7 @@ class PointsEntry(Entry):
         return operation
 
 
-def points_text(op_id: str, created_at: int, run_id: str, points: Sequence[RawPoint]) -> str:
+def points_text(op_id: str, created_at: int, run_id: str, calls: Sequence[Points]) -> str:
     """Give the JSON text of the :class:`LogBatch` that logs points, as ``dump_operation`` does."""
     fields = {
         "kind": "log_batch",
@@ -69,12 +70,35 @@ def points_text(op_id: str, created_at: int, run_id: str, points: Sequence[RawPo
         "run_id": run_id,
         "metrics": [
             {"key": key, "value": value, "timestamp": timestamp, "step": step}
-            for key, value, timestamp, step in points
+            for keys, values, timestamp, step in calls
+            for key, value in zip(keys, values, strict=True)
         ],
         "params": {},
         "tags": {},
     }
     return to_json(fields, inf_nan_mode="strings").decode()
+
+
+def split_points(calls: Sequence[Points]) -> Iterator[Sequence[Points]]:
+    """Give the points, in order, in parts that surely fit into one request each."""
+    if sum([len(keys) for keys, *_ in calls]) <= SURELY_FITTING_METRICS:
+        yield calls
+        return
+    most = fitting_metrics(max([len(key) for keys, *_ in calls for key in keys]))
+    part: list[Points] = []
+    room = most
+    for keys, values, timestamp, step in calls:
+        begin = 0
+        while begin < len(keys):
+            taken = slice(begin, begin + room)
+            part.append((keys[taken], values[taken], timestamp, step))
+            room -= len(keys[taken])
+            begin = taken.stop
+            if not room:
+                yield part
+                part, room = [], most
+    if part:
+        yield part
 
 
 @lru_cache(maxsize=1024)

@@ -19,10 +19,16 @@ from hokusai_core.errors import (
     NotDeliveredError,
 )
 from hokusai_core.identifiers import is_provisional
-from hokusai_core.operations import TERMINAL_STATUSES, RunStatus, UpdateRun, now_milliseconds
+from hokusai_core.operations import (
+    TERMINAL_STATUSES,
+    MetricPoint,
+    RunStatus,
+    UpdateRun,
+    now_milliseconds,
+)
 from hokusai_core.reading import any_waiting
 from hokusai_core.run_files import RunFiles
-from hokusai_core.run_values import RunValues, metric_point
+from hokusai_core.run_values import RunValues
 
 if TYPE_CHECKING:
     from hokusai_core.runtime import Runtime
@@ -246,11 +252,14 @@ class RunHandle(RunValues, RunFiles):
             return Run(
                 info=self._info,
                 data=RunData(
-                    metrics={key: point[1] for key, point in self._metrics.items()},
+                    metrics={key: value for key, (_, _, value) in self._metrics.items()},
                     params=dict(self._params),
                     tags=dict(self._tags),
                 ),
-                latest_metrics=tuple(map(metric_point, self._metrics.values())),
+                latest_metrics=tuple(
+                    MetricPoint(key=key, value=value, timestamp=timestamp, step=step)
+                    for key, (step, timestamp, value) in self._metrics.items()
+                ),
                 source="fallback",
                 complete=False,
             )

@@ -1,7 +1,7 @@
 """The part of a run handle that logs metrics, params and tags."""
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core import limits, validation
@@ -10,7 +10,7 @@ from hokusai_core.entities import Metric
 from hokusai_core.errors import InvalidInputError
 from hokusai_core.long_values import fit
 from hokusai_core.operations import LogBatch, MetricPoint
-from hokusai_core.points import RawPoint
+from hokusai_core.points import Points
 from hokusai_core.timestamps import PointTimestamps
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MOST_CHECKED_KEYS = 10_000
 _PLAIN_STEP = 2**62
+_ONLY_FLOATS = frozenset({float})
 
 
 class RunValues:
@@ -37,7 +38,8 @@ class RunValues:
         self._timestamps = PointTimestamps()
         self._checked_keys: set[str] = set()
         self._lock = threading.Lock()
-        self._metrics: dict[str, RawPoint] = {}
+        self._metrics: dict[str, tuple[int, int, float]] = {}
+        """Step, timestamp and value of the newest point of each key."""
         self._params: dict[str, str] = {}
         self._tags: dict[str, str] = dict(tags)
 
@@ -58,23 +60,16 @@ class RunValues:
             timestamp: Milliseconds since 1970; None is now, later than any earlier point of this
                 key and step.
         """
-        point = self._raw_point(key, value, step, timestamp)
-        buffer = self._buffer
-        if buffer is not None:
-            buffer.add(self, point)
-        else:
-            self.write_points((point,))
+        name = key if type(key) is str else self._checked_key(key)
+        self._log((name,), (value,), step, timestamp)
 
     def log_metrics(
         self, metrics: Mapping[str, Any], step: int | None = None, timestamp: int | None = None
     ) -> None:
         """Log several metrics at one step, in as few requests as MLflow's limits allow."""
-        points = self._raw_points(metrics, step, timestamp)
-        buffer = self._buffer
-        if buffer is not None:
-            buffer.add_all(self, points)
-        else:
-            self.write_points(points)
+        given = metrics if type(metrics) is dict else validation.mapping(metrics, "metrics")
+        if given:
+            self._log(tuple(given), tuple(given.values()), step, timestamp)
 
     def log_param(self, key: str, value: Any) -> None:
         """Log a param. It can be logged again with the same value only.
@@ -150,43 +145,51 @@ class RunValues:
             tags=self._fitted(checked_tags, "tag", limits.TAG_VALUE_CHARACTERS),
         )
 
-    def write_points(self, points: Sequence[RawPoint]) -> None:
+    def write_points(self, calls: Sequence[Points]) -> None:
         """Write points that were checked, in as few operations as the limits of a request allow."""
         short_cut = self._runtime.router.waiting_points
-        if short_cut is not None and short_cut.append(self._run_id, points):
+        if short_cut is not None and short_cut.append(self._run_id, calls):
             with self._lock:
-                self._remember(points)
+                self._remember(calls)
         else:
-            self._write_batch(metrics=[metric_point(point) for point in points])
+            self._write_batch(
+                metrics=[
+                    MetricPoint(key=key, value=value, timestamp=timestamp, step=step)
+                    for keys, values, timestamp, step in calls
+                    for key, value in zip(keys, values, strict=True)
+                ]
+            )
 
-    def _raw_point(self, key: Any, value: Any, step: Any, timestamp: Any) -> RawPoint:
-        """Check a point, and give it its time."""
-        known = type(key) is str and key in self._checked_keys
-        name = key if known else self._checked_key(key)
-        number = value if type(value) is float else validation.metric_value(value, name)
+    def _log(
+        self, keys: tuple[str, ...], values: tuple[Any, ...], step: Any, timestamp: Any
+    ) -> None:
+        points = self._checked(keys, values, step, timestamp)
+        buffer = self._buffer
+        if buffer is not None:
+            buffer.add(self, points)
+        else:
+            self.write_points((points,))
+
+    def _checked(
+        self, keys: tuple[str, ...], values: tuple[Any, ...], step: Any, timestamp: Any
+    ) -> Points:
+        """Check what a call logs, and give it its time."""
+        if not self._checked_keys.issuperset(keys):
+            keys = tuple([self._checked_key(key) for key in keys])
+        if not _ONLY_FLOATS.issuperset(map(type, values)):
+            values = tuple(map(validation.metric_value, values, keys))
         if type(step) is int and -_PLAIN_STEP < step < _PLAIN_STEP:
             at_step = step
         else:
-            at_step = validation.step(step, name)
-        return name, number, self._time((name,), at_step, timestamp), at_step
-
-    def _raw_points(self, metrics: Any, step: Any, timestamp: Any) -> list[RawPoint]:
-        """Check points of one step, and give them their time."""
-        given = metrics if type(metrics) is dict else validation.mapping(metrics, "metrics")
-        if not given:
-            return []
-        if not given.keys() <= self._checked_keys:
-            given = {self._checked_key(key): value for key, value in given.items()}
-        numbers = [
-            (key, value if type(value) is float else validation.metric_value(value, key))
-            for key, value in given.items()
-        ]
-        if type(step) is int and -_PLAIN_STEP < step < _PLAIN_STEP:
-            at_step = step
+            at_step = validation.step(step, keys[0])
+        if timestamp is None:
+            return keys, values, self._timestamps.next(keys, at_step), at_step
+        if type(timestamp) is int and 0 <= timestamp <= limits.TIMESTAMP_MAX:
+            time_ms = timestamp
         else:
-            at_step = validation.step(step, numbers[0][0])
-        time_ms = self._time(given, at_step, timestamp)
-        return [(key, number, time_ms, at_step) for key, number in numbers]
+            time_ms = validation.timestamp(timestamp, f"metric {keys[0]!r}")
+        self._timestamps.seen(keys, at_step, time_ms)
+        return keys, values, time_ms, at_step
 
     def _checked_key(self, key: Any) -> str:
         name = validation.key(key, "metric")
@@ -194,21 +197,11 @@ class RunValues:
             self._checked_keys.add(name)
         return name
 
-    def _time(self, keys: Collection[str], step: int, timestamp: Any) -> int:
-        """Give the time of points: now where the caller gave none."""
-        if timestamp is None:
-            return self._timestamps.next(keys, step)
-        if type(timestamp) is int and 0 <= timestamp <= limits.TIMESTAMP_MAX:
-            time_ms = timestamp
-        else:
-            time_ms = validation.timestamp(timestamp, f"metric {next(iter(keys))!r}")
-        self._timestamps.seen(keys, step, time_ms)
-        return time_ms
-
     def _checked_point(self, point: Metric) -> MetricPoint:
         """Check a point that the user made; one that needed no conversion is taken as it is."""
-        raw = self._raw_point(point.key, point.value, point.step, point.timestamp)
-        key, value, timestamp, step = raw
+        (key,), (value,), timestamp, step = self._checked(
+            (point.key,), (point.value,), point.step, point.timestamp
+        )
         if (
             type(point) is MetricPoint
             and key is point.key
@@ -217,7 +210,7 @@ class RunValues:
             and step is point.step
         ):
             return point
-        return metric_point(raw)
+        return MetricPoint(key=key, value=value, timestamp=timestamp, step=step)
 
     def _fitted(self, values: dict[str, str], what: str, limit: int) -> dict[str, str]:
         return fit(values, what, limit, self._runtime.settings)
@@ -234,7 +227,8 @@ class RunValues:
     def _write(self, operation: LogBatch) -> None:
         self._runtime.router.write(operation)
         points = [
-            (point.key, point.value, point.timestamp, point.step) for point in operation.metrics
+            ((point.key,), (point.value,), point.timestamp, point.step)
+            for point in operation.metrics
         ]
         with self._lock:
             self._remember(points)
@@ -243,16 +237,12 @@ class RunValues:
             if operation.tags:
                 self._tags.update(operation.tags)
 
-    def _remember(self, points: Sequence[RawPoint]) -> None:
+    def _remember(self, calls: Sequence[Points]) -> None:
         """Keep the newest point of each key; the lock is held."""
         newest = self._metrics
-        for point in points:
-            known = newest.get(point[0])
-            if known is None or (point[3], point[2]) >= (known[3], known[2]):
-                newest[point[0]] = point
-
-
-def metric_point(point: RawPoint) -> MetricPoint:
-    """Give a point as a value."""
-    key, value, timestamp, step = point
-    return MetricPoint(key=key, value=value, timestamp=timestamp, step=step)
+        for keys, values, timestamp, step in calls:
+            age = (step, timestamp)
+            for key, value in zip(keys, values, strict=True):
+                known = newest.get(key)
+                if known is None or age >= known[:2]:
+                    newest[key] = (step, timestamp, value)

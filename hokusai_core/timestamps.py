@@ -2,7 +2,9 @@
 
 import threading
 import time
-from collections.abc import Collection
+
+_Last = tuple[tuple[str, ...], int] | dict[str, int]
+"""The last timestamp of each key at one step: as the first call gave them, or one by one."""
 
 
 class PointTimestamps:
@@ -18,14 +20,14 @@ class PointTimestamps:
         self._offset = time.time_ns() - time.monotonic_ns()
         self._newest = 0
         self._highest = 0
-        self._last: dict[int, dict[str, int]] = {}
-        """The last timestamp of each key, by step."""
+        self._last: dict[int, _Last] = {}
+        """By step."""
 
     def reset_after_fork(self) -> None:
         """Make the lock anew: in a forked child, the parent's may be held for ever."""
         self._lock = threading.Lock()
 
-    def next(self, keys: Collection[str], step: int) -> int:
+    def next(self, keys: tuple[str, ...], step: int) -> int:
         """Give the timestamp of points that are logged now, in milliseconds since 1970.
 
         Args:
@@ -37,22 +39,23 @@ class PointTimestamps:
             if now > self._newest:
                 self._newest = now
                 self._forget_before(now)
-            known = self._last.get(step)
-            if known is None:
-                timestamp = now
-                self._last[step] = dict.fromkeys(keys, now)
+            timestamp = now
+            if step not in self._last:
+                self._last[step] = keys, now
             else:
+                known = self._known(step)
                 timestamp = max(now, max([known.get(key, 0) for key in keys]) + 1)
                 known.update(dict.fromkeys(keys, timestamp))
-            self._highest = max(timestamp, self._highest)
+            if timestamp > self._highest:  # noqa: PLR1730 - a call would be felt here
+                self._highest = timestamp
             return timestamp
 
-    def seen(self, keys: Collection[str], step: int, timestamp: int) -> None:
+    def seen(self, keys: tuple[str, ...], step: int, timestamp: int) -> None:
         """Remember a timestamp that the caller gave."""
         with self._lock:
             if timestamp < self._newest:
                 return
-            known = self._last.setdefault(step, {})
+            known = self._known(step)
             known.update({key: max(timestamp, known.get(key, 0)) for key in keys})
             self._highest = max(timestamp, self._highest)
 
@@ -61,8 +64,17 @@ class PointTimestamps:
         if self._highest < now:
             self._last = {}
             return
-        kept = {
-            step: {key: last for key, last in known.items() if last >= now}
-            for step, known in self._last.items()
-        }
-        self._last = {step: known for step, known in kept.items() if known}
+        for step in tuple(self._last):
+            kept = {key: last for key, last in self._known(step).items() if last >= now}
+            if kept:
+                self._last[step] = kept
+            else:
+                del self._last[step]
+
+    def _known(self, step: int) -> dict[str, int]:
+        """Give the last timestamp of each key at a step, to be changed."""
+        last = self._last.get(step, {})
+        if isinstance(last, tuple):
+            last = dict.fromkeys(*last)
+        self._last[step] = last
+        return last

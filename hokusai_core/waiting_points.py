@@ -7,11 +7,10 @@ them down.
 
 from collections.abc import Callable, Sequence
 
-from hokusai_core.batching import SURELY_FITTING_METRICS, fitting_metrics
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.ids import IdTranslator
 from hokusai_core.journal import Entry
-from hokusai_core.points import PointsEntry, RawPoint
+from hokusai_core.points import Points, PointsEntry, split_points
 from hokusai_core.streams import StreamStates
 
 
@@ -40,12 +39,12 @@ class WaitingPoints:
         self._circuit = circuit
         self._keep = keep
 
-    def append(self, run_id: str, points: Sequence[RawPoint]) -> bool:
+    def append(self, run_id: str, calls: Sequence[Points]) -> bool:
         """Append points, as few entries; durable when the call returns.
 
         Args:
             run_id: Either id of the run.
-            points: Checked.
+            calls: The points.
 
         Returns:
             False where it is not known that they have to wait: nothing was done.
@@ -59,18 +58,14 @@ class WaitingPoints:
         if not streams.is_queued(stream):
             return False
         if self._circuit is None:
-            self._append(queued_under, points)
+            self._append(queued_under, calls)
             return True
         with streams.holding(stream):
             if not streams.is_queued(stream) or self._circuit.seconds_until_probe() <= 0:
                 return False
-            self._append(queued_under, points)
+            self._append(queued_under, calls)
         return True
 
-    def _append(self, run_id: str, points: Sequence[RawPoint]) -> None:
-        most = SURELY_FITTING_METRICS
-        if len(points) > most:
-            most = fitting_metrics(max([len(key) for key, *_ in points]))
-        for start in range(0, len(points), most):
-            part = points[start : start + most]
+    def _append(self, run_id: str, calls: Sequence[Points]) -> None:
+        for part in split_points(calls):
             self._keep(PointsEntry(run_id, part, self._destination))

@@ -135,6 +135,34 @@ def in_turns(
     return {name: sorted(taken) for name, taken in times.items()}
 
 
+def in_pairs(
+    theirs: Callable[[int], object], ours: Callable[[int], object], *, rounds: int
+) -> list[tuple[float, float]]:
+    """Time two calls one right after the other, the first in turns; gives both times of each pair.
+
+    What the machine does meanwhile is the same for both of a pair, so that a difference can be seen
+    which is far smaller than the times themselves.
+    """
+    pairs = []
+    with without_collector():
+        for number in range(rounds + 2):
+            took = {}
+            for name, call in (("theirs", theirs), ("ours", ours))[:: 1 if number % 2 else -1]:
+                began = time.perf_counter()
+                call(number)
+                took[name] = time.perf_counter() - began
+            pairs.append((took["theirs"], took["ours"]))
+    return pairs[2:]
+
+
+def median_of_differences(pairs: list[tuple[float, float]]) -> tuple[float, float, float]:
+    """Give the median of what ours take more, and the 95 % interval of that median."""
+    differences = sorted(ours - theirs for theirs, ours in pairs)
+    middle, width = len(differences) / 2, 0.98 * len(differences) ** 0.5
+    low, high = max(0, int(middle - width)), min(len(differences) - 1, int(middle + width))
+    return percentile(differences, 0.5), differences[low], differences[high]
+
+
 def percentile(times: list[float], share: float) -> float:
     """Give a percentile of sorted times."""
     return times[min(len(times) - 1, int(len(times) * share))]

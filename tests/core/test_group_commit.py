@@ -11,7 +11,7 @@ import pytest
 from hokusai_core import group_commit
 from hokusai_core.errors import NotStoredError
 from hokusai_core.group_commit import GroupCommit
-from hokusai_core.points import RawPoint
+from hokusai_core.points import Points
 from tests.support.waiting import wait_for
 
 
@@ -19,19 +19,24 @@ class Sink:
     """Keeps what is written; fails while ``failure`` is set."""
 
     def __init__(self) -> None:
-        self.written: list[RawPoint] = []
+        self.written: list[Points] = []
         self.calls = 0
         self.failure: BaseException | None = None
 
-    def write_points(self, points: Sequence[RawPoint]) -> None:
+    def write_points(self, calls: Sequence[Points]) -> None:
         self.calls += 1
         if self.failure is not None:
             raise self.failure
-        self.written.extend(points)
+        self.written.extend(calls)
 
 
-def points(count: int, first: int = 0) -> list[RawPoint]:
-    return [("loss", number / 7, number, number) for number in range(first, first + count)]
+def points(count: int, first: int = 0) -> list[Points]:
+    return [(("loss",), (number / 7,), number, number) for number in range(first, first + count)]
+
+
+def add_all(group: GroupCommit, sink: Sink, calls: Sequence[Points]) -> None:
+    for one in calls:
+        group.add(sink, one)
 
 
 def test_values_are_written_together_and_in_order() -> None:
@@ -46,7 +51,7 @@ def test_values_are_written_together_and_in_order() -> None:
 def test_values_are_written_soon_without_a_flush() -> None:
     group, sink = GroupCommit(), Sink()
     for first in (0, 10, 20):
-        group.add_all(sink, points(10, first))
+        add_all(group, sink, points(10, first))
         assert wait_for(lambda first=first: len(sink.written) == first + 10)
     assert sink.written == points(30)
 
@@ -67,7 +72,7 @@ def test_a_failed_flush_is_loud_keeps_its_values_and_is_tried_again(
 ) -> None:
     group, sink, other = GroupCommit(), Sink(), Sink()
     sink.failure = NotStoredError("The disk is full.", ())
-    group.add_all(sink, points(5))
+    add_all(group, sink, points(5))
     group.add(other, points(1)[0])
     with pytest.raises(NotStoredError, match="The disk is full"):
         group.flush()
@@ -87,7 +92,7 @@ def test_ctrl_c_in_a_flush_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(group_commit, "INTERVAL_SECONDS", 60)
     group, sink = GroupCommit(), Sink()
     sink.failure = KeyboardInterrupt()
-    group.add_all(sink, points(5))
+    add_all(group, sink, points(5))
     with pytest.raises(KeyboardInterrupt):
         group.flush()
     sink.failure = None
@@ -97,17 +102,17 @@ def test_ctrl_c_in_a_flush_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_values_of_a_run_that_nobody_holds_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "INTERVAL_SECONDS", 0.2)
-    written: list[RawPoint] = []
+    written: list[Points] = []
 
     class Held(Sink):
         group: GroupCommit
 
-        def write_points(self, points: Sequence[RawPoint]) -> None:
-            written.extend(points)
+        def write_points(self, calls: Sequence[Points]) -> None:
+            written.extend(calls)
 
     sink = Held()
     sink.group = GroupCommit()
-    sink.group.add_all(sink, points(5))
+    add_all(sink.group, sink, points(5))
     forgotten, thread = weakref.ref(sink), sink.group._thread
     del sink
     gc.collect()
@@ -134,7 +139,7 @@ def test_threads_lose_nothing() -> None:
     for thread in threads:
         thread.join()
     group.flush()
-    assert sorted(sink.written, key=lambda point: point[3]) == points(8_000)
+    assert sorted(sink.written, key=lambda one: one[3]) == points(8_000)
     for number in range(4):
         own = [one[3] for one in sink.written if one[3] // 2_000 == number]
         assert own == sorted(own)
@@ -146,12 +151,12 @@ def test_a_fork_flushes_first_and_the_child_has_a_buffer_of_its_own(
 ) -> None:
     monkeypatch.setattr(group_commit, "INTERVAL_SECONDS", 60)
     group, sink = GroupCommit(), Sink()
-    group.add_all(sink, points(5))
+    add_all(group, sink, points(5))
     child = os.fork()
     if child == 0:
         group.reset_after_fork()
         known = sink.written == points(5)
-        group.add_all(sink, points(5, 5))
+        add_all(group, sink, points(5, 5))
         group.flush()
         os._exit(0 if known and sink.written == points(10) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

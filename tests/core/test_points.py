@@ -15,14 +15,14 @@ from hokusai_core import ExperimentManager, RunHandle, Settings
 from hokusai_core.batching import SURELY_FITTING_METRICS
 from hokusai_core.journal import Entry
 from hokusai_core.operations import LogBatch, MetricPoint, dump_operation, load_operation
-from hokusai_core.points import PointsEntry, RawPoint, points_text
+from hokusai_core.points import Points, PointsEntry, points_text
 from hokusai_core.testing import MockBackend
 from hokusai_core.testing.strategies import metric_points
 from tests.support.waiting import wait_for
 
 
-def raw(point: MetricPoint) -> RawPoint:
-    return point.key, point.value, point.timestamp, point.step
+def raw(point: MetricPoint) -> Points:
+    return (point.key,), (point.value,), point.timestamp, point.step
 
 
 @given(
@@ -45,7 +45,7 @@ def test_every_value_is_written_as_in_the_operation(value: float) -> None:
 
 @pytest.mark.parametrize("run_id", ["a" * 32, "hokusai-run-" + "1" * 32])
 def test_the_entry_says_what_that_of_its_operation_says(run_id: str) -> None:
-    entry = PointsEntry(run_id, [("loss", 0.5, 7, 1)], "somewhere")
+    entry = PointsEntry(run_id, [(("loss",), (0.5,), 7, 1)], "somewhere")
     usual = Entry(operation=entry.operation, destination="somewhere", fresh=True)
     said = [name for name in vars(Entry) if isinstance(vars(Entry)[name], property)]
     names = [*said, *(field.name for field in fields(Entry))]
