@@ -237,14 +237,19 @@ def _send_batch(store: Any, operation: LogBatch) -> None:
     """Send a single metric, param or tag to its own endpoint, as MLflow's client does, else a batch."""
     from hokusai_backend_mlflow.mlflow_entities import Metric as MlflowMetric
     from hokusai_backend_mlflow.mlflow_entities import Param, RunTag
+    from hokusai_backend_mlflow.stores import BoundedTrackingStore
 
+    alone = len(operation.metrics) + len(operation.params) + len(operation.tags) == 1
+    if not alone and isinstance(store, BoundedTrackingStore):
+        store.send_batch(operation)
+        return
     metrics = [
         MlflowMetric(point.key, point.value, point.timestamp, point.step)
         for point in operation.metrics
     ]
     params = [Param(key, value) for key, value in operation.params.items()]
     tags = [RunTag(key, value) for key, value in operation.tags.items()]
-    if len(metrics) + len(params) + len(tags) != 1:
+    if not alone:
         store.log_batch(operation.run_id, metrics, params, tags)
     elif metrics:
         store.log_metric(operation.run_id, metrics[0])

@@ -32,9 +32,12 @@ from hokusai_core.journal import Claim, ClaimRequest, QueuedOperation
 _LOOKS_PER_TRANSACTION = 20
 """Streams that are looked at in one transaction, so that none is long."""
 
-_CHARACTERS_PER_ENTRY = 2_000
-"""What the payloads of a claim hold, on average, at most: a claim of batches of a thousand metrics is a
-few of them, so that the memory of a worker is bounded."""
+_CHARACTERS, _CHARACTERS_PER_ENTRY = 2_000_000, 400
+"""What the payloads of a claim hold at most, and more where more than usual is asked for: a claim of
+batches of a thousand metrics is a few of them, so that the memory of a worker is bounded."""
+
+_LATE_EFFECTS = 1_000
+"""Most operations of a claim whose late effects matter: these are put off anew with each settlement."""
 
 _FIRST_HOLD, _LONGEST_HOLD = 0.1, 5.0
 """Seconds until a stream that is held back is looked at again, if nothing wakes it before."""
@@ -84,6 +87,7 @@ _WAITING = (
         operations.c.op_id,
         operations.c.kind,
         operations.c.payload,
+        operations.c.late_effects_matter,
         operations.c.attempts,
         or_(operations.c.maybe_applied, operations.c.marked_by > 0).label("maybe_applied"),
         operations.c.not_before,
@@ -197,7 +201,8 @@ def _first_due(connection: Connection, destination: str) -> AnyRow | None:
 
 def _claim(connection: Connection, stream: AnyRow, request: ClaimRequest) -> Claim | None:
     """Claim a locked stream; None where its first operation is held back, which is noted."""
-    sizes = {"most": request.limit, "most_characters": request.limit * _CHARACTERS_PER_ENTRY}
+    characters = max(_CHARACTERS, request.limit * _CHARACTERS_PER_ENTRY)
+    sizes = {"most": request.limit, "most_characters": characters}
     rows = connection.execute(_WAITING, _names(stream) | sizes).all()
     if not rows:
         _hold(connection, stream, ready_at=stream.now + _LONGEST_HOLD, waiting_for="")
@@ -249,11 +254,13 @@ def _until_first_obstacle(
 ) -> list[QueuedOperation]:
     name, destination, now = stream.stream, stream.destination, stream.now
     handed_out = []
+    late_effects = 0
     for (
         sequence,
         op_id,
         kind,
         payload,
+        late_effects_matter,
         attempts,
         maybe_applied,
         not_before,
@@ -264,7 +271,8 @@ def _until_first_obstacle(
         if not_before > now or (held is not None and sequence >= held.sequence):
             break
         operation = known_operation(payload)
-        if operation is None:
+        late_effects += late_effects_matter
+        if operation is None or late_effects > _LATE_EFFECTS:
             break
         handed_out.append(
             QueuedOperation(

@@ -136,7 +136,7 @@ def settle(connection: Connection, claim: Claim, settlements: Sequence[Settlemen
     span = delivered_span(claim, settlements)
     if span is not None:
         stream = lock_claimed(connection, claim)
-        settled = deliver_span(connection, claim, span)
+        settled = deliver_span(connection, claim, span, stream.now)
         _count_settled(connection, claim, stream, settled=settled, dead=0)
         return settled
     by_op_id = {settlement.op_id: settlement for settlement in settlements}

@@ -7,10 +7,9 @@ index that of a thousand searches.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, update
+from sqlalchemy import Connection, Double, bindparam, delete, update
 
 from hokusai_backend_sql.journal_schema import operation_waits, operations
-from hokusai_backend_sql.schema import database_now
 from hokusai_core.journal import Claim, Settlement
 
 PROVIDES_NOTHING = "log_batch"
@@ -33,7 +32,7 @@ _DELIVER = (
         operations.c.sequence.between(bindparam("first"), bindparam("last")),
         operations.c.marked_by == bindparam("its_fence"),
     )
-    .values(state="delivered", settled_at=database_now(), error="")
+    .values(state="delivered", settled_at=bindparam("now", type_=Double), error="")
 )
 
 _FORGET_WAITS = delete(operation_waits).where(
@@ -70,8 +69,8 @@ def delivered_span(claim: Claim, settlements: Sequence[Settlement]) -> Span | No
     return Span(members[0].sequence, members[-1].sequence)
 
 
-def deliver_span(connection: Connection, claim: Claim, span: Span) -> int:
-    """Record that a span was delivered; gives how many of it waited. The stream is locked.
+def deliver_span(connection: Connection, claim: Claim, span: Span, now: float) -> int:
+    """Record that a span is delivered ``now``; gives how many of it waited. The stream is locked.
 
     What waits there and bears the claim's fence is of the span: an entry that a person discarded, or
     retried, meanwhile is not changed.
@@ -82,6 +81,6 @@ def deliver_span(connection: Connection, claim: Claim, span: Span) -> int:
         "first": span.first,
         "last": span.last,
     }
-    delivered = connection.execute(_DELIVER, names | {"its_fence": claim.fence})
+    delivered = connection.execute(_DELIVER, names | {"its_fence": claim.fence, "now": now})
     connection.execute(_FORGET_WAITS, names)
     return delivered.rowcount

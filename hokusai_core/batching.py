@@ -51,6 +51,19 @@ class _Batch:
             and self.size + size <= limits.REQUEST_BYTES
         )
 
+    def takes(self, batch: LogBatch, size: int) -> bool:
+        """Say whether another batch fits, and gives no param another value."""
+        if batch.only_metrics:
+            return self.fits(len(batch.metrics), 0, 0, size)
+        new_params = [name for name in batch.params if name not in self.params]
+        new_tags = [name for name in batch.tags if name not in self.tags]
+        contradicts = any(
+            self.params.get(name, value) != value for name, value in batch.params.items()
+        )
+        return not contradicts and self.fits(
+            len(batch.metrics), len(new_params), len(new_tags), size
+        )
+
     def operation(self, run_id: str) -> LogBatch:
         return LogBatch(
             run_id=run_id,
@@ -114,13 +127,7 @@ def coalesce(batches: Sequence[LogBatch]) -> Iterator[Coalesced]:
     joined = _Batch()
     for batch in batches:
         size = _batch_size(batch)
-        new_params = [name for name in batch.params if name not in joined.params]
-        new_tags = [name for name in batch.tags if name not in joined.tags]
-        contradicts = any(
-            joined.params.get(name, value) != value for name, value in batch.params.items()
-        )
-        fits = joined.fits(len(batch.metrics), len(new_params), len(new_tags), size)
-        if pending and (contradicts or not fits):
+        if pending and not joined.takes(batch, size):
             yield Coalesced(joined.operation(pending[0].run_id), tuple(pending))
             pending, joined = [], _Batch()
         pending.append(batch)
@@ -145,10 +152,11 @@ def _surely_fit(metrics: Sequence[MetricPoint]) -> bool:
 
 
 def _batch_size(batch: LogBatch) -> int:
-    pairs = (*batch.params.items(), *batch.tags.items())
-    return sum(map(_metric_size, batch.metrics)) + sum(
-        _pair_size(name, value) for name, value in pairs
-    )
+    size = sum([_metric_size(point) for point in batch.metrics])
+    if not batch.only_metrics:
+        pairs = (*batch.params.items(), *batch.tags.items())
+        size += sum([_pair_size(name, value) for name, value in pairs])
+    return size
 
 
 def _metric_size(point: MetricPoint) -> int:

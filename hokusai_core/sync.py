@@ -56,7 +56,7 @@ logger = logging.getLogger(__name__)
 _BACKOFF_BASE_SECONDS = 1.0
 _REFERENCE_SECONDS = 5.0
 _PROBE_SECONDS = 1.0
-_CLAIM_LIMIT = 1_000
+_CLAIM_LIMIT = 5_000
 _WIDEST_CLAIM = 1_000_000
 
 
@@ -237,12 +237,9 @@ class SyncWorker:
             return
         if operation.provisional_id and receipt.primary_id:
             self._lookups.learn(operation.provisional_id, receipt.primary_id)
+        primary_id = receipt.primary_id
         self._settle(
-            progress,
-            [
-                Settlement(op_id=entry.op_id, outcome="delivered", primary_id=receipt.primary_id)
-                for entry in parcel.members
-            ],
+            progress, [Settlement(entry.op_id, "delivered", primary_id) for entry in parcel.members]
         )
         progress.step.delivered += len(parcel.members)
         self._on_delivered(parcel.operation, operation, receipt.primary_id)
