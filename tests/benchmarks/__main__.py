@@ -11,6 +11,8 @@ from pathlib import Path
 from tests.benchmarks import (  # noqa: F401 - they register themselves
     calls,
     catching_up,
+    comparing,
+    large_files,
     process_costs,
     queue_speed,
     report,

@@ -1,10 +1,15 @@
 """Delivery of a backlog to a real server, beside the raw calls that it needs."""
 
+import subprocess
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from typing import IO
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric as MlflowMetric
@@ -74,16 +79,8 @@ def catch_up_metrics(bench: Bench) -> list[Figure]:
 def catch_up_runs(bench: Bench) -> list[Figure]:
     count = bench.count(1_000, least=50)
     manager = queueing(bench)
-    client = MlflowClient(bench.mlflow_url)
-    for number in range(count):
-        with manager.start_run(run_name=f"run {number}") as run:
-            run.log_metrics({f"m{one}": number / 7 for one in range(20)})
-
-    def raw(number: int) -> None:
-        run_id = client.create_run("0", run_name=f"run {number}").info.run_id
-        points = [MlflowMetric(f"m{n}", number / 7, 1_700_000_000_000, 0) for n in range(20)]
-        client.log_batch(run_id, points)
-        client.set_terminated(run_id)
+    _queue_runs(manager, count)
+    raw = partial(_raw_run, MlflowClient(bench.mlflow_url))
 
     sample = max(50, count // 4)
     serial = sample / timed(lambda: [raw(number) for number in range(sample)])
@@ -99,6 +96,95 @@ def catch_up_runs(bench: Bench) -> list[Figure]:
             0.9,
         )
     ]
+
+
+_WORKER = """
+import sys, threading, time
+from pathlib import Path
+from hokusai_core import ExperimentManager, Settings
+from hokusai_core.clock import Deadline
+
+settings = Settings.load(data_dir=Path(sys.argv[2]), auto_sync=False, exit_timeout=0.0)
+manager = ExperimentManager("benchmarks", mlflow_tracking_uri=sys.argv[1], settings=settings)
+manager.runtime.primary.get().tracking.tracking_check(Deadline(60.0))
+print("ready", flush=True)
+sys.stdin.readline()
+began = time.time()
+report = manager.runtime.drain().run(wait_seconds=30, stop=threading.Event())
+print(report.delivered, report.dead, began, time.time(), flush=True)
+"""
+"""What `hokusai sync` does, once it is told to begin: the start of a process is not measured."""
+
+
+@benchmark("catch-up-two-workers")
+def catch_up_two_workers(bench: Bench) -> list[Figure]:
+    count = bench.count(1_000, least=50)
+    raw = partial(_raw_run, MlflowClient(bench.mlflow_url))
+    one, two = (_rate_of_workers(bench, count, workers) for workers in (1, 2))
+    sample = max(50, count // 4)
+    few, many = (
+        sample / timed(lambda threads=threads: _in_threads(raw, sample, threads))
+        for threads in (_RAW_THREADS, 2 * _RAW_THREADS)
+    )
+    return [
+        Figure(
+            f"catching up, {count:,} runs of 20 metrics, two workers at once",
+            f"{two:.0f} runs/s, {two / one:.2f} times one worker",
+            f"raw calls in {2 * _RAW_THREADS} threads: {many:.0f} runs/s, "
+            f"{many / few:.2f} times {_RAW_THREADS} threads",
+            "helps where the server allows: at least 90% of the raw gain",
+            two / one >= 0.9 * many / few,
+        )
+    ]
+
+
+def _rate_of_workers(bench: Bench, count: int, workers: int) -> float:
+    """Let worker processes deliver one backlog of runs together; gives runs per second."""
+    manager = queueing(bench)
+    _queue_runs(manager, count)
+    waiting = manager.runtime.waiting()
+    arguments = [bench.mlflow_url, str(manager.runtime.settings.data_dir)]
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", _WORKER, *arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for _ in range(workers)
+        ]
+        for process in started:
+            assert _pipe(process.stdout).readline() == "ready\n"
+        for process in started:
+            _pipe(process.stdin).write("begin\n")
+            _pipe(process.stdin).flush()
+        told = [_pipe(process.stdout).readline().split() for process in started]
+    assert sum(int(delivered) for delivered, *_ in told) == waiting
+    assert not any(int(dead) for _, dead, *_ in told)
+    began, ended = min(float(one[2]) for one in told), max(float(one[3]) for one in told)
+    return count / (ended - began)
+
+
+def _queue_runs(manager: ExperimentManager, count: int) -> None:
+    for number in range(count):
+        with manager.start_run(run_name=f"run {number}") as run:
+            run.log_metrics({f"m{one}": number / 7 for one in range(20)})
+
+
+def _raw_run(client: MlflowClient, number: int) -> None:
+    """Make the calls that one of these runs needs."""
+    run_id = client.create_run("0", run_name=f"run {number}").info.run_id
+    points = [MlflowMetric(f"m{n}", number / 7, 1_700_000_000_000, 0) for n in range(20)]
+    client.log_batch(run_id, points)
+    client.set_terminated(run_id)
+
+
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None
+    return stream
 
 
 @benchmark("catch-up-registrations")
@@ -135,8 +221,8 @@ def catch_up_registrations(bench: Bench) -> list[Figure]:
     ]
 
 
-def _in_threads(call: Callable[[int], object], count: int) -> None:
-    with ThreadPoolExecutor(_RAW_THREADS) as pool:
+def _in_threads(call: Callable[[int], object], count: int, threads: int = _RAW_THREADS) -> None:
+    with ThreadPoolExecutor(threads) as pool:
         list(pool.map(call, range(count)))
 
 
