@@ -7,6 +7,8 @@ At-least-once delivery plus effects that can be repeated safely makes exactly on
 * A creation that may have been applied by an earlier attempt is searched by its ``op_id`` first, and
   adopted if it is there. All other operations are harmless to repeat in order.
 * Every settle carries the fence; the id mapping is written in the same transaction.
+* A batch is settled while the next request of its claim is under way. That one was marked with it, so
+  what a worker leaves behind is repeated from the first that is not settled, in order.
 """
 
 import contextlib
@@ -16,9 +18,11 @@ import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import BinaryIO, Literal, cast
 
 from hokusai_core.backends import OpenBackend
+from hokusai_core.behind import Behind
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.clock import Clock, Deadline
 from hokusai_core.entities import Receipt
@@ -41,6 +45,7 @@ from hokusai_core.operations import (
     AnyOperation,
     CreateModelVersion,
     LogArtifact,
+    LogBatch,
 )
 from hokusai_core.parcels import Parcel, creations_first, first_parcels
 from hokusai_core.poison import PoisonGuard
@@ -85,6 +90,16 @@ class _Held(Exception):  # noqa: N818 - ends the work on a claim, and is no erro
 
 
 @dataclass
+class _Delivery:
+    """A parcel that the primary has, and whose settlement is under way."""
+
+    parcel: Parcel
+    sent: AnyOperation
+    begun_at: float
+    settlement: Behind
+
+
+@dataclass
 class _Progress:
     """How far the work on one claim is."""
 
@@ -92,6 +107,12 @@ class _Progress:
     renewed_at: float
     left: list[QueuedOperation]
     step: Step = field(default_factory=lambda: Step("progress"))
+    unsettled: _Delivery | None = None
+
+    def ends_with(self, parcel: Parcel) -> bool:
+        """Say whether nothing of the claim comes after a parcel."""
+        before = len(self.unsettled.parcel.members) if self.unsettled else 0
+        return len(self.left) <= before + len(parcel.members)
 
 
 class SyncWorker:
@@ -180,6 +201,7 @@ class SyncWorker:
                 self._carry(parcel, progress)
                 self._claim_limit = _CLAIM_LIMIT
         except _Held as held:
+            self._finish(progress)
             untouched = {entry.op_id for entry in progress.left}
             untouched -= set(held.release.attempted)
             untouched |= set(held.release.untouched)
@@ -190,6 +212,8 @@ class SyncWorker:
                 step.kind = "held"
         except BaseException as interruption:
             # Ctrl-C, or a defect: what was being sent stays marked as possibly applied.
+            with contextlib.suppress(Exception):
+                self._finish(progress)
             with contextlib.suppress(LeaseLostError, JournalUnavailableError):
                 reason = f"interrupted by {type(interruption).__name__}"
                 self._journal.journal_release(progress.claim, Release(retry_in=1.0, error=reason))
@@ -211,6 +235,7 @@ class SyncWorker:
         """Give what to send in order; what was settled meanwhile has left ``progress.left``."""
         while progress.left:
             yield from first_parcels(progress.left)
+            self._finish(progress)
 
     def _carry(self, parcel: Parcel, progress: _Progress) -> None:
         """Send one parcel and settle it."""
@@ -230,6 +255,7 @@ class SyncWorker:
         try:
             receipt = self._send(operation, open_content, parcel, progress)
         except PermanentError as refusal:
+            self._finish(progress)
             if len(parcel.members) > 1:
                 self._carry_singly(parcel, progress)
             else:
@@ -237,12 +263,40 @@ class SyncWorker:
             return
         if operation.provisional_id and receipt.primary_id:
             self._lookups.learn(operation.provisional_id, receipt.primary_id)
-        primary_id = receipt.primary_id
-        self._settle(
-            progress, [Settlement(entry.op_id, "delivered", primary_id) for entry in parcel.members]
-        )
+        self._settle_delivered(parcel, operation, receipt.primary_id, progress)
+
+    def _settle_delivered(
+        self, parcel: Parcel, sent: AnyOperation, primary_id: str, progress: _Progress
+    ) -> None:
+        """Settle what was sent: a batch behind the request that follows it, the rest at once."""
+        settlements = [Settlement(entry.op_id, "delivered", primary_id) for entry in parcel.members]
+        self._finish(progress)
+        if isinstance(sent, LogBatch) and not progress.ends_with(parcel):
+            now = self._clock.monotonic()
+            settle = partial(self._journal.journal_settle, progress.claim, tuple(settlements))
+            progress.unsettled = _Delivery(parcel, sent, now, Behind(settle))
+            return
+        self._settle(progress, settlements)
+        self._note_delivered(parcel, sent, primary_id, progress)
+
+    def _finish(self, progress: _Progress) -> None:
+        """Wait for the settlement that is under way, if one is.
+
+        Raises:
+            LeaseLostError: The claim is over; what was sent since is repeated by who has it now.
+            JournalUnavailableError: The journal cannot be reached.
+        """
+        delivery, progress.unsettled = progress.unsettled, None
+        if delivery is not None:
+            delivery.settlement.finish()
+            self._take_out(progress, delivery.begun_at, delivery.parcel.members)
+            self._note_delivered(delivery.parcel, delivery.sent, "", progress)
+
+    def _note_delivered(
+        self, parcel: Parcel, sent: AnyOperation, primary_id: str, progress: _Progress
+    ) -> None:
         progress.step.delivered += len(parcel.members)
-        self._on_delivered(parcel.operation, operation, receipt.primary_id)
+        self._on_delivered(parcel.operation, sent, primary_id)
 
     def _carry_singly(self, parcel: Parcel, progress: _Progress) -> None:
         """Send the members of a refused request one by one, so that one bad value harms no other."""
@@ -413,6 +467,15 @@ class SyncWorker:
     def _settle(self, progress: _Progress, settlements: list[Settlement]) -> None:
         now = self._clock.monotonic()
         self._journal.journal_settle(progress.claim, tuple(settlements))
-        progress.renewed_at = now
-        settled = {settlement.op_id for settlement in settlements}
-        progress.left = [entry for entry in progress.left if entry.op_id not in settled]
+        self._take_out(progress, now, settlements)
+
+    def _take_out(
+        self,
+        progress: _Progress,
+        renewed_at: float,
+        settled: Sequence[Settlement] | Sequence[QueuedOperation],
+    ) -> None:
+        """Note that operations were settled, and the lease begun anew."""
+        progress.renewed_at = max(progress.renewed_at, renewed_at)
+        gone = {one.op_id for one in settled}
+        progress.left = [entry for entry in progress.left if entry.op_id not in gone]
