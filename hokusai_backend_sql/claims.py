@@ -27,6 +27,7 @@ from hokusai_backend_sql.journal_schema import (
     streams,
 )
 from hokusai_backend_sql.schema import AnyRow, database_now
+from hokusai_backend_sql.spans import PROVIDES_NOTHING
 from hokusai_core.journal import Claim, ClaimRequest, QueuedOperation
 
 _LOOKS_PER_TRANSACTION = 20
@@ -270,6 +271,9 @@ def _until_first_obstacle(
     ) in rows:
         if not_before > now or (held is not None and sequence >= held.sequence):
             break
+        # Of batches only the text is kept: thousands of objects that wait for their turn would keep
+        # the garbage collector busy.
+        only_text = kind == PROVIDES_NOTHING and not late_effects_matter and retried_at is None
         operation = known_operation(payload)
         late_effects += late_effects_matter
         if operation is None or late_effects > _LATE_EFFECTS:
@@ -282,7 +286,7 @@ def _until_first_obstacle(
                 stream=name,
                 destination=destination,
                 state="waiting",
-                operation=operation,
+                stored=payload if only_text else operation,
                 attempts=attempts,
                 maybe_applied=maybe_applied,
                 appended_at=appended_at,

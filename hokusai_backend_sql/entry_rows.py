@@ -18,7 +18,7 @@ def queued_operation(
         stream=row.stream,
         destination=row.destination,
         state=row.state,
-        operation=known_operation(row.payload),
+        stored=known_operation(row.payload),
         primary_id=row.primary_id,
         attempts=row.attempts,
         maybe_applied=row.maybe_applied or row.marked_by > 0,

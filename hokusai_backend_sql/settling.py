@@ -24,7 +24,6 @@ from hokusai_backend_sql.stream_rows import (
     wake,
 )
 from hokusai_core.journal import Claim, Release, Settlement
-from hokusai_core.operations import LogArtifact
 
 # The statements of each settlement are built once: building them takes longer than running them.
 
@@ -113,6 +112,8 @@ _PUT_OFF = (
 _FORGET_KEYS = delete(operation_keys).where(one_of(operation_keys.c.sequence, "sequences"))
 _FORGET_WAITS = delete(operation_waits).where(one_of(operation_waits.c.sequence, "sequences"))
 
+_HAS_CONTENT = "log_artifact"
+
 _FINISH = (
     update(operations)
     .where(one_of(operations.c.sequence, "sequences"))
@@ -146,7 +147,7 @@ def settle(connection: Connection, claim: Claim, settlements: Sequence[Settlemen
         if queued.op_id in by_op_id and queued.kind != PROVIDES_NOTHING
     ]
     held = streams_held_by(connection, providing)
-    if any(isinstance(queued.operation, LogArtifact) for queued in claim.operations):
+    if any(queued.kind == _HAS_CONTENT for queued in claim.operations):
         lock_contents(connection, list(by_op_id))
     stream = lock_claimed(connection, claim, held)
     rows = connection.execute(_TO_SETTLE, _names(claim) | {"op_ids": list(by_op_id)}).all()
@@ -297,8 +298,11 @@ def _put_off_marked(connection: Connection, claim: Claim, not_before: float) -> 
 
 
 def _has_late_effects(claim: Claim) -> bool:
+    # Only of a batch whose late effects do no harm does a claim hold the text alone.
     return any(
-        queued.operation is not None and queued.operation.late_effects_matter
+        not isinstance(queued.stored, str)
+        and queued.stored is not None
+        and queued.stored.late_effects_matter
         for queued in claim.operations
     )
 

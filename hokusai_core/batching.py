@@ -1,7 +1,7 @@
 """Splitting and joining what goes into one ``log_batch`` request, within MLflow's limits."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -75,10 +75,10 @@ class _Batch:
 
 @dataclass(frozen=True)
 class Coalesced:
-    """One request that carries several queued batches, in their order."""
+    """One request that carries the next ``count`` queued batches, in their order."""
 
     operation: LogBatch
-    members: tuple[LogBatch, ...]
+    count: int
 
 
 def split_batch(
@@ -117,26 +117,28 @@ def split_batch(
         yield batch.operation(run_id)
 
 
-def coalesce(batches: Sequence[LogBatch]) -> Iterator[Coalesced]:
+def coalesce(batches: Iterable[LogBatch]) -> Iterator[Coalesced]:
     """Join consecutive batches of one run into as few requests as the limits allow.
 
     Equal params are sent once; another value for a param begins a new request, so that the refusal
     of one does not look like the refusal of the other; of several values of a tag the last stays.
     """
-    pending: list[LogBatch] = []
+    first: LogBatch | None = None
+    count = 0
     joined = _Batch()
     for batch in batches:
         size = _batch_size(batch)
-        if pending and not joined.takes(batch, size):
-            yield Coalesced(joined.operation(pending[0].run_id), tuple(pending))
-            pending, joined = [], _Batch()
-        pending.append(batch)
+        if first is not None and not joined.takes(batch, size):
+            yield Coalesced(first if count == 1 else joined.operation(first.run_id), count)
+            first, count, joined = None, 0, _Batch()
+        first = first or batch
+        count += 1
         joined.metrics.extend(batch.metrics)
         joined.params.update(batch.params)
         joined.tags.update(batch.tags)
         joined.size += size
-    if pending:
-        yield Coalesced(joined.operation(pending[0].run_id), tuple(pending))
+    if first is not None:
+        yield Coalesced(first if count == 1 else joined.operation(first.run_id), count)
 
 
 def _surely_fit(metrics: Sequence[MetricPoint]) -> bool:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from hokusai_core.operations import AnyOperation, Value, dump_operation
+from hokusai_core.operations import AnyOperation, Value, dump_operation, load_operation
 
 EntryState = Literal["waiting", "delivered", "dead", "discarded", "superseded"]
 """``waiting`` for the primary; ``delivered`` (or forwarded); ``dead``: refused for good, the payload
@@ -78,10 +78,11 @@ class Entry:
 class QueuedOperation(NamedTuple):
     """An operation as it stands in the journal; times are seconds since 1970 by the journal's clock.
 
-    ``operation`` is None where the payload's kind or schema version is not known to this release;
-    it is then left alone. ``maybe_applied`` says that an earlier attempt may have reached the
-    primary. ``retried_at`` is when a person let a dead letter wait again. In listings,
-    ``next_attempt_at`` and ``waiting_for`` are those of its stream, while it waits.
+    ``stored`` is the operation, or its text, which this release has read once; None where the
+    payload's kind or schema version is not known to it, and the entry is left alone.
+    ``maybe_applied`` says that an earlier attempt may have reached the primary. ``retried_at`` is
+    when a person let a dead letter wait again. In listings, ``next_attempt_at`` and ``waiting_for``
+    are those of its stream, while it waits.
     """
 
     sequence: int
@@ -90,7 +91,7 @@ class QueuedOperation(NamedTuple):
     stream: str
     destination: str
     state: EntryState
-    operation: AnyOperation | None
+    stored: AnyOperation | str | None
     primary_id: str = ""
     attempts: int = 0
     maybe_applied: bool = False
@@ -100,6 +101,12 @@ class QueuedOperation(NamedTuple):
     next_attempt_at: float | None = None
     error: str = ""
     waiting_for: str = ""
+
+    @property
+    def operation(self) -> AnyOperation | None:
+        """The operation; where only its text is held, read from it each time."""
+        stored = self.stored
+        return load_operation(stored) if isinstance(stored, str) else stored
 
 
 class ClaimRequest(Value):

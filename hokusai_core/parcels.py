@@ -9,6 +9,8 @@ from hokusai_core.batching import coalesce
 from hokusai_core.journal import QueuedOperation
 from hokusai_core.operations import AnyOperation, CreateRegisteredModel, LogBatch
 
+_BATCH = "log_batch"
+
 _SINGLE_AFTER_ATTEMPTS = 3
 """Failed attempts after which an operation is sent alone, so that it holds back no other."""
 
@@ -35,11 +37,11 @@ def first_parcels(entries: Sequence[QueuedOperation]) -> Iterator[Parcel]:
     if not batches:
         yield Parcel(cast("AnyOperation", entries[0].operation), _repeats(entries))
         return
-    for joined in coalesce([batch for batch, _ in batches.values()]):
-        yield Parcel(
-            joined.operation if len(joined.members) > 1 else joined.members[0],
-            tuple(batches[batch.op_id][1] for batch in joined.members),
-        )
+    start = 0
+    # One at a time, as each is read from its text: so few are in memory.
+    for joined in coalesce(cast("LogBatch", entry.operation) for entry in batches):
+        yield Parcel(joined.operation, tuple(batches[start : start + joined.count]))
+        start += joined.count
 
 
 def creations_first(entries: Sequence[QueuedOperation]) -> list[QueuedOperation]:
@@ -48,18 +50,16 @@ def creations_first(entries: Sequence[QueuedOperation]) -> list[QueuedOperation]
     What names a creation can have come to the journal before it: the creation was on the spool of
     another process. In its place it would wait for ever behind what waits for it.
     """
-    return sorted(entries, key=lambda entry: not _makes_something(entry.operation))
+    return sorted(entries, key=lambda entry: not _makes_something(entry))
 
 
-def _batches_at_the_beginning(
-    entries: Sequence[QueuedOperation],
-) -> dict[str, tuple[LogBatch, QueuedOperation]]:
-    found: dict[str, tuple[LogBatch, QueuedOperation]] = {}
+def _batches_at_the_beginning(entries: Sequence[QueuedOperation]) -> list[QueuedOperation]:
+    found: list[QueuedOperation] = []
     for entry in entries:
         alone = entry.attempts >= _SINGLE_AFTER_ATTEMPTS
-        if not isinstance(entry.operation, LogBatch) or (alone and found):
+        if entry.kind != _BATCH or (alone and found):
             break
-        found[entry.op_id] = (entry.operation, entry)
+        found.append(entry)
         if alone:
             break
     return found
@@ -86,7 +86,10 @@ def _repeats(entries: Sequence[QueuedOperation]) -> tuple[QueuedOperation, ...]:
     )
 
 
-def _makes_something(operation: AnyOperation | None) -> bool:
+def _makes_something(entry: QueuedOperation) -> bool:
+    if entry.kind == _BATCH:
+        return False
+    operation = entry.operation
     return isinstance(operation, CreateRegisteredModel) or (
         operation is not None and operation.creates is not None
     )

@@ -53,15 +53,15 @@ def without_superseded(
     left: list[QueuedOperation] = []
     superseded: list[str] = []
     for entry in claim.operations:
-        operation = entry.operation
-        if entry.retried_at is None or operation is None or not decided_by(operation):
+        operation = entry.operation if entry.retried_at is not None else None
+        if operation is None or not decided_by(operation):
             left.append(entry)
             continue
         reduced = reduced_by(operation, _delivered_after(entry, read))
         if reduced is None:
             superseded.append(entry.op_id)
         else:
-            left.append(entry._replace(operation=reduced))
+            left.append(entry._replace(stored=reduced))
     return tuple(left), tuple(superseded)
 
 

@@ -60,7 +60,7 @@ class EntryRecord:
             stream=self.operation.stream,
             destination=self.destination,
             state=self.state,
-            operation=self.operation,
+            stored=self.operation,
             primary_id=self.primary_id,
             attempts=self.attempts,
             maybe_applied=self.maybe_applied,

@@ -332,7 +332,7 @@ class LosesDeadPayloads(MemoryJournal):
     @hookimpl
     def journal_read(self, query: EntryQuery) -> tuple[QueuedOperation, ...]:
         return tuple(
-            entry._replace(operation=None) if entry.state == "dead" else entry
+            entry._replace(stored=None) if entry.state == "dead" else entry
             for entry in super().journal_read(query)
         )
 
