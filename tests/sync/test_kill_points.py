@@ -93,6 +93,13 @@ REQUESTS: dict[str, tuple[str, ...]] = {
     "alias": ("POST", "/registered-models/alias"),
 }
 QUICK_REQUESTS = ("run", "version")
+MODES = [
+    (delivery, durability)
+    for delivery in ("direct", "queued")
+    for durability in ("machine", "process", "relaxed")
+    if (delivery, durability) != ("direct", "machine")  # the other tests have that
+]
+QUICK_MODES = {("queued", "process"): AFTER_CLAIM, ("queued", "relaxed"): BETWEEN_TWO_REQUESTS}
 
 
 def everywhere(point: Point) -> list[Any]:
@@ -132,6 +139,33 @@ def test_another_worker_finishes_exactly(
     point: Point, chosen_url: str, mlflow_server: MlflowServer, workers: Workers, tmp_path: Path
 ) -> None:
     settings = destination_settings(tmp_path / "data", chosen_url)
+    load = Workload()
+    load.write(settings, tmp_path)
+    victim = workers.start(Job(mlflow_server.url, settings | VICTIM, point, wait_seconds=30))
+    assert victim.ended_by() == -signal.SIGKILL
+    finish(mlflow_server, settings, workers, load, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("delivery", "durability", "point"),
+    [
+        pytest.param(*mode, point, marks=() if QUICK_MODES.get(mode) is point else pytest.mark.soak)
+        for mode in MODES
+        for point in (AFTER_CLAIM, BETWEEN_TWO_REQUESTS, AFTER_SETTLE)
+    ],
+    ids=str,
+)
+def test_another_worker_finishes_exactly_what_was_written_in_each_mode(
+    delivery: str,
+    durability: str,
+    point: Point,
+    sqlite_url: str,
+    mlflow_server: MlflowServer,
+    workers: Workers,
+    tmp_path: Path,
+) -> None:
+    mode = {"delivery": delivery, "durability": durability}
+    settings = destination_settings(tmp_path / "data", sqlite_url) | mode
     load = Workload()
     load.write(settings, tmp_path)
     victim = workers.start(Job(mlflow_server.url, settings | VICTIM, point, wait_seconds=30))
