@@ -95,6 +95,16 @@ def test_claim_settle_and_release_do_not_grow_with_their_entries(
             journal.journal_release(claimed, Release())
 
 
+def test_a_claim_holds_texts_of_batches_and_not_their_objects(journal: SqlJournal) -> None:
+    """Thousands of objects that wait would cost more time in the garbage collector than they save."""
+    tagged = LogBatch(run_id="r", tags={"a": "b"})
+    append(journal, *(log_metric("r", n) for n in range(5)), tagged)
+    *plain, last = claim(journal).operations
+    assert {type(entry.stored) for entry in plain} == {str}
+    assert [entry.operation.metrics[0].value for entry in plain] == [0, 1, 2, 3, 4]
+    assert last.stored == tagged
+
+
 def test_a_claim_of_large_batches_is_a_few_of_them(journal: SqlJournal) -> None:
     """What a worker holds in memory is bounded by what the entries hold, not by their number."""
     large = [
