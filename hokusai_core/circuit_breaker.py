@@ -101,6 +101,9 @@ class CircuitBreaker:
         Args:
             insist: Make the call in any case, as a probe: there is nobody else to ask.
         """
+        permit = self._permit
+        if self._state == "closed" and permit.generation == self._generation:
+            return permit
         with self._lock:
             old = self._state
             if old == "closed":
@@ -152,6 +155,8 @@ class CircuitBreaker:
 
     def succeeded(self, permit: Permit) -> None:
         """Report that the call was answered. A late answer from before the opening changes nothing."""
+        if self._state == "closed" and not self._failures:
+            return
         with self._lock:
             if permit.generation != self._generation:
                 return

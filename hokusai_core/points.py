@@ -62,29 +62,46 @@ class PointsEntry(Entry):
 
 def points_text(op_id: str, created_at: int, run_id: str, calls: Sequence[Points]) -> str:
     """Give the JSON text of the :class:`LogBatch` that logs points, as ``dump_operation`` does."""
-    fields = {
-        "kind": "log_batch",
-        "schema_version": 1,
-        "op_id": op_id,
-        "created_at": created_at,
-        "run_id": run_id,
-        "metrics": [
-            {"key": key, "value": value, "timestamp": timestamp, "step": step}
-            for keys, values, timestamp, step in calls
-            for key, value in zip(keys, values, strict=True)
-        ],
-        "params": {},
-        "tags": {},
-    }
-    return to_json(fields, inf_nan_mode="strings").decode()
+    metrics = ",".join([_metrics_text(*points) for points in calls])
+    return (
+        f'{{"kind":"log_batch","schema_version":1,"op_id":"{op_id}","created_at":{created_at},'
+        f'"run_id":{_quoted(run_id)},"metrics":[{metrics}],"params":{{}},"tags":{{}}}}'
+    )
 
 
-def split_points(calls: Sequence[Points]) -> Iterator[Sequence[Points]]:
+def _metrics_text(
+    keys: tuple[str, ...], values: tuple[float, ...], timestamp: int, step: int
+) -> str:
+    numbers = to_json(values, inf_nan_mode="strings").decode()[1:-1].split(",")
+    end = f',"timestamp":{timestamp},"step":{step}}}'
+    return ",".join(
+        [
+            beginning + number + end
+            for beginning, number in zip(_beginnings(keys), numbers, strict=True)
+        ]
+    )
+
+
+@lru_cache(maxsize=64)
+def _beginnings(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the text of points up to their values; a loop logs the same keys in each step."""
+    return tuple([f'{{"key":{_quoted(key)},"value":' for key in keys])
+
+
+@lru_cache(maxsize=1024)
+def _quoted(text: str) -> str:
+    return to_json(text).decode()
+
+
+def split_points(calls: Sequence[Points]) -> Sequence[Sequence[Points]]:
     """Give the points, in order, in parts that surely fit into one request each."""
     if sum([len(keys) for keys, *_ in calls]) <= SURELY_FITTING_METRICS:
-        yield calls
-        return
+        return (calls,)
     most = fitting_metrics(max([len(key) for keys, *_ in calls for key in keys]))
+    return tuple(_cut(calls, most))
+
+
+def _cut(calls: Sequence[Points], most: int) -> Iterator[Sequence[Points]]:
     part: list[Points] = []
     room = most
     for keys, values, timestamp, step in calls:

@@ -239,8 +239,13 @@ class RunValues:
 
     def _remember(self, calls: Sequence[Points]) -> None:
         """Keep the newest point of each key; the lock is held."""
+        latest: dict[tuple[str, ...], Points] = {}
+        for points in calls:
+            of_keys = latest.get(points[0])
+            if of_keys is None or (points[3], points[2]) >= (of_keys[3], of_keys[2]):
+                latest[points[0]] = points
         newest = self._metrics
-        for keys, values, timestamp, step in calls:
+        for keys, values, timestamp, step in latest.values():
             age = (step, timestamp)
             for key, value in zip(keys, values, strict=True):
                 known = newest.get(key)

@@ -34,11 +34,16 @@ def test_the_text_is_that_of_the_operation(points: list[MetricPoint], run_id: st
     assert text == dump_operation(operation)
 
 
-@given(value=st.floats())
-def test_every_value_is_written_as_in_the_operation(value: float) -> None:
-    point = MetricPoint(key="loss", value=value, timestamp=1, step=-3)
-    operation = LogBatch(run_id="r", metrics=(point,))
-    text = points_text(operation.op_id, operation.created_at, "r", [raw(point)])
+@given(values=st.lists(st.floats(), min_size=1))
+def test_the_values_of_a_call_are_written_as_in_the_operation(values: list[float]) -> None:
+    keys = tuple(f"m{number}" for number in range(len(values)))
+    points = (
+        MetricPoint(key=key, value=value, timestamp=1, step=-3)
+        for key, value in zip(keys, values, strict=True)
+    )
+    operation = LogBatch(run_id="r", metrics=tuple(points))
+    calls = [(keys, tuple(values), 1, -3)]
+    text = points_text(operation.op_id, operation.created_at, "r", calls)
     assert text == dump_operation(operation)
     assert dump_operation(load_operation(text)) == text
 
@@ -144,3 +149,16 @@ def test_many_points_are_few_entries_within_the_limits_of_a_request(
     run.end()
     assert run._runtime.drain().run(wait_seconds=5, stop=threading.Event()).complete
     assert len(run.get().data.metrics) == 4000
+
+
+@pytest.mark.parametrize("durability", ["process", "relaxed"])
+def test_the_newest_value_of_a_key_is_known_whatever_the_order(
+    durability: str, make_run: Callable[..., tuple[MockBackend, RunHandle]]
+) -> None:
+    _, run = make_run(delivery="queued", durability=durability)
+    run.log_metrics({"loss": 0.5, "accuracy": 0.1}, step=5)
+    run.log_metrics({"loss": 0.7, "accuracy": 0.2}, step=3)
+    run.log_metric("accuracy", 0.9, step=6)
+    run.log_metric("loss", 0.4, step=5)
+    run._runtime.streams.flush()
+    assert run.known_run().data.metrics == {"loss": 0.4, "accuracy": 0.9}
