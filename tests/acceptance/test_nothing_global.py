@@ -91,7 +91,6 @@ def test_the_watch_sees_a_first_write() -> None:
     """
     done = programs.run(
         textwrap.dedent(WATCH) + textwrap.dedent(program),
-        fresh=True,
         MLFLOW_TRACKING_URI="http://127.0.0.1:1",
     )
     (line,) = done.stdout.splitlines()

@@ -157,7 +157,7 @@ def mlflow_runs(tmp_path_factory):
     store._dispose_engine()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_runs_match_and_sort_as_in_mlflow(mlflow_runs, data):
     store, experiment_id, runs = mlflow_runs

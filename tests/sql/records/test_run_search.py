@@ -15,7 +15,7 @@ def test_a_search_in_sql_means_what_the_filter_language_means(primary):
     runs = _stored(primary)
     experiment_ids = (runs[0].info.experiment_id,)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(text=filters([run.info.run_id for run in runs]), order_by=ORDERS)
     def check(text, order_by):
         query = RunQuery(experiment_ids=experiment_ids, filter_string=text, order_by=order_by)
@@ -31,7 +31,7 @@ def test_every_pattern_means_the_same_in_sql(primary):
         ["%", "_", "a", "A", "b", "é", "É", "*", "?", "[", "]", "^", "-", "\n"]
     )
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(
         pattern=st.text(alphabet, max_size=4) | st.sampled_from(TEXTS[:-2]),
         operator=st.sampled_from(["LIKE", "ILIKE"]),
