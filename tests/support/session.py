@@ -100,8 +100,9 @@ class Program:
             self.returncode = int(_line(self._answers))
         return self.returncode
 
-    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Close standard input, read what is printed to its end, and wait."""
+    def communicate(self, text: str = "", timeout: float | None = None) -> tuple[str, str]:
+        """Write a text to standard input and close it, read what is printed to its end, and wait."""
+        self.stdin.write(text)
         self.stdin.close()
         with ThreadPoolExecutor(2) as threads:
             out, err = threads.submit(self.stdout.read), threads.submit(self.stderr.read)
@@ -141,7 +142,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end; the arguments are those of :class:`Program`."""
     with Program(*arguments, folder=folder, environment=environment) as program:
-        out, err = program.communicate(_START_SECONDS)
+        out, err = program.communicate(timeout=_START_SECONDS)
     assert program.returncode is not None
     return subprocess.CompletedProcess(arguments, program.returncode, out, err)
 
