@@ -23,15 +23,24 @@ def environment(**variables: Any) -> dict[str, str]:
     return kept | {"PYTHONDONTWRITEBYTECODE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"} | changes
 
 
-def running(program: str, *arguments: str, **variables: Any) -> session.Program:
+def running(
+    program: str, *arguments: str, to_the_end: bool = False, **variables: Any
+) -> session.Program:
     """Start a program with pipes to its standard streams; a failure inside the block ends it."""
     return session.Program(
-        "-c", textwrap.dedent(program), *arguments, environment=environment(**variables)
+        *("-c", textwrap.dedent(program), *arguments),
+        environment=environment(**variables),
+        to_the_end=to_the_end,
     )
 
 
 def run(
-    program: str, *arguments: str, code: int = 0, fresh: bool = False, **variables: Any
+    program: str,
+    *arguments: str,
+    code: int = 0,
+    fresh: bool = False,
+    to_the_end: bool = False,
+    **variables: Any,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and see that its exit code is the expected one.
 
@@ -40,6 +49,7 @@ def run(
         arguments: Its arguments.
         code: The exit code that is expected.
         fresh: Start an interpreter for it, for a program to which it matters what is imported when.
+        to_the_end: Let the interpreter end as it does, for a program whose end is looked at.
         variables: Of its environment.
     """
     line = ("-c", textwrap.dedent(program), *arguments)
@@ -55,7 +65,7 @@ def run(
             check=False,
         )
         if fresh
-        else session.run(*line, environment=environment(**variables))
+        else session.run(*line, environment=environment(**variables), to_the_end=to_the_end)
     )
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done

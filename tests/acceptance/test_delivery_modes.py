@@ -316,7 +316,9 @@ AT_EXIT = """
 
 def test_the_end_of_the_process_flushes() -> None:
     uri = f"http://127.0.0.1:{free_port()}"
-    done = programs.run(AT_EXIT, MLFLOW_TRACKING_URI=uri, HOKUSAI_EXIT_TIMEOUT="0.1")
+    done = programs.run(
+        AT_EXIT, to_the_end=True, MLFLOW_TRACKING_URI=uri, HOKUSAI_EXIT_TIMEOUT="0.1"
+    )
     reader = ExperimentManager(
         "exit", mlflow_tracking_uri=uri, settings=Settings.load(auto_sync=False)
     )

@@ -131,7 +131,7 @@ def test_exit_in_an_outage_is_quick_and_tells_once_what_is_left(
     experiment = name()
     with FaultProxy(mlflow_server.port, mode="refuse") as proxy:
         variables = SOON | {"MLFLOW_TRACKING_URI": proxy.url}
-        done = programs.run(EXIT, experiment, **variables)
+        done = programs.run(EXIT, experiment, to_the_end=True, **variables)
         ended = time.monotonic()
         run_id, last_line = done.stdout.split()
         assert ended - float(last_line) < EXIT_SECONDS + SLACK_SECONDS
@@ -170,6 +170,7 @@ def test_exit_in_a_black_hole_is_bounded_too() -> None:
         done = programs.run(
             EXIT,
             name(),
+            to_the_end=True,
             MLFLOW_TRACKING_URI=proxy.url,
             **(SOON | {"HOKUSAI_REQUEST_TIMEOUT": 1}),
         )
@@ -198,7 +199,7 @@ def test_ctrl_c_in_an_outage_fails_the_run_and_keeps_what_was_logged(
     experiment = name()
     with FaultProxy(mlflow_server.port, mode="refuse") as proxy:
         variables = SOON | {"MLFLOW_TRACKING_URI": proxy.url}
-        with programs.running(INTERRUPTED, experiment, **variables) as process:
+        with programs.running(INTERRUPTED, experiment, to_the_end=True, **variables) as process:
             assert process.stdout is not None
             assert is_provisional(process.stdout.readline().strip())
             assert process.stdout.readline() == "in the loop\n"
@@ -227,7 +228,7 @@ def test_ctrl_c_in_an_outage_fails_the_run_and_keeps_what_was_logged(
 
 def test_ctrl_c_in_health_fails_the_run(mlflow_server: MlflowServer, tmp_path: Path) -> None:
     variables = SOON | {"MLFLOW_TRACKING_URI": mlflow_server.url}
-    with programs.running(INTERRUPTED, name(), **variables) as process:
+    with programs.running(INTERRUPTED, name(), to_the_end=True, **variables) as process:
         assert process.stdout is not None
         run_id = process.stdout.readline().strip()
         assert process.stdout.readline() == "in the loop\n"

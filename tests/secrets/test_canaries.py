@@ -331,7 +331,7 @@ def test_what_a_process_prints_to_its_end(tmp_path: Path) -> None:
         "MLFLOW_TRACKING_TOKEN": SECRETS["token"],
         "HOKUSAI_DATABASE_URL": f"postgresql://anna:{SECRETS['database']}@127.0.0.1:1/h",
     }
-    ended = session.run("-c", CHILD, environment=environment)
+    ended = session.run("-c", CHILD, environment=environment, to_the_end=True)
     assert "ZeroDivisionError" in ended.stderr
     assert "Nothing is lost" in ended.stderr
     assert found_in(ended.stdout + ended.stderr) == []

@@ -62,6 +62,8 @@ class Program:
             the program's own.
         folder: The working directory.
         environment: All variables.
+        to_the_end: Let the interpreter take itself apart in the end, which may print something; else
+            the program ends when its exit handlers have run.
     """
 
     def __init__(
@@ -69,12 +71,14 @@ class Program:
         *arguments: str,
         folder: Path = _ROOT,
         environment: Mapping[str, str] = os.environ,
+        to_the_end: bool = False,
     ) -> None:
         ours, theirs = zip(*(reversed(os.pipe()), os.pipe(), os.pipe()), strict=True)
         request = {
             "arguments": arguments,
             "folder": str(folder),
             "environment": dict(environment),
+            "to_the_end": to_the_end,
         }
         self.args = arguments
         self.returncode: int | None = None
@@ -138,10 +142,15 @@ class Program:
 
 
 def run(
-    *arguments: str, folder: Path = _ROOT, environment: Mapping[str, str] = os.environ
+    *arguments: str,
+    folder: Path = _ROOT,
+    environment: Mapping[str, str] = os.environ,
+    to_the_end: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end; the arguments are those of :class:`Program`."""
-    with Program(*arguments, folder=folder, environment=environment) as program:
+    with Program(
+        *arguments, folder=folder, environment=environment, to_the_end=to_the_end
+    ) as program:
         out, err = program.communicate(timeout=_START_SECONDS)
     assert program.returncode is not None
     return subprocess.CompletedProcess(arguments, program.returncode, out, err)

@@ -5,6 +5,7 @@ server. This process, which pytest starts and which ends with it, does each once
 own processes, and for all programs whose tests only look at what they do.
 """
 
+import atexit
 import importlib
 import json
 import os
@@ -15,6 +16,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,6 +45,7 @@ def socket_path(folder: Path) -> str:
 def serve(folder: Path) -> int:
     """Answer requests until standard input ends; each in a fork, which returns from here, too."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    leaving = Leaving()
     lifeline, held = os.pipe()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(socket_path(folder))
@@ -65,7 +68,7 @@ def serve(folder: Path) -> int:
                     os.close(held)
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     if "arguments" in request:
-                        return _watch_program(connection, request, streams)
+                        return _watch_program(connection, request, streams, leaving)
                     return _SERVERS[request["server"]](connection, folder, lifeline)
                 for stream in streams:
                     os.close(stream)
@@ -75,12 +78,52 @@ def serve(folder: Path) -> int:
     return 0
 
 
-def _watch_program(connection: socket.socket, request: dict[str, Any], streams: list[int]) -> int:
+class Leaving:
+    """Ends a program as soon as its exit handlers have run.
+
+    Taking apart what a program has not imported itself costs a second and a half of computing. To be
+    made before anything registers a handler: what was registered first is called last.
+    """
+
+    def __init__(self) -> None:
+        self.short = False
+        self._code = 0
+        atexit.register(self._leave)
+
+    def run(self, program: Callable[[], int]) -> int:
+        """Run a program, and remember how it ended."""
+        try:
+            return program()
+        except SystemExit as end:
+            self._code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            raise
+        except KeyboardInterrupt:
+            self._code = -signal.SIGINT
+            raise
+        except BaseException:
+            self._code = 1
+            raise
+
+    def _leave(self) -> None:
+        if not self.short:
+            return
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if self._code < 0:
+            signal.signal(-self._code, signal.SIG_DFL)
+            os.kill(os.getpid(), -self._code)
+        os._exit(self._code)
+
+
+def _watch_program(
+    connection: socket.socket, request: dict[str, Any], streams: list[int], leaving: Leaving
+) -> int:
     """Fork a program; tell its pid, and in the end its exit code."""
     child = os.fork()
     if child == 0:
         connection.close()
-        return _become(request, streams)
+        leaving.short = not request["to_the_end"]
+        return leaving.run(partial(_become, request, streams))
     for stream in streams:
         os.close(stream)
     connection.sendall(f"{child}\n".encode())

@@ -147,7 +147,7 @@ for _ in range(2):
 def test_the_end_of_a_process_is_one_line_and_silent_where_closed(
     tmp_path: Path, how: str, count: int
 ) -> None:
-    ended = session.run("-c", LEAVES, str(tmp_path), how)
+    ended = session.run("-c", LEAVES, str(tmp_path), how, to_the_end=True)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("Not delivered yet") == count, ended.stderr
     assert "Traceback" not in ended.stderr
