@@ -24,6 +24,7 @@ from hokusai_backend_sql.stream_rows import (
     wake,
 )
 from hokusai_core.journal import Claim, Release, Settlement
+from hokusai_core.operations import LogArtifact
 
 # The statements of each settlement are built once: building them takes longer than running them.
 
@@ -112,7 +113,7 @@ _PUT_OFF = (
 _FORGET_KEYS = delete(operation_keys).where(one_of(operation_keys.c.sequence, "sequences"))
 _FORGET_WAITS = delete(operation_waits).where(one_of(operation_waits.c.sequence, "sequences"))
 
-_HAS_CONTENT = "log_artifact"
+_HAS_CONTENT: str = LogArtifact.model_fields["kind"].default
 
 _FINISH = (
     update(operations)

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Double, bindparam, delete, update
 
 from hokusai_backend_sql.journal_schema import operation_waits, operations
 from hokusai_core.journal import Claim, Settlement
+from hokusai_core.operations import LogBatch
 
-PROVIDES_NOTHING = "log_batch"
+PROVIDES_NOTHING: str = LogBatch.model_fields["kind"].default
 """The kind of nearly all operations of a backlog; nothing ever waits for one."""
 
 

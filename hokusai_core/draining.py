@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from hokusai_core.claim_progress import Step
 from hokusai_core.errors import JournalUnavailableError
 from hokusai_core.forwarding import Forwarder
 from hokusai_core.hookspecs import Journal
 from hokusai_core.journal import Backlog
-from hokusai_core.sync import Step, SyncWorker
+from hokusai_core.sync import SyncWorker
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ For queued delivery with ``durability="relaxed"``, the one stated exception to t
 which returned is durable. A call appends the checked values to a bounded buffer; operations are built
 when the buffer is flushed: 50 ms after its first value, and before anything else is written, read,
 waited for, forked or closed. So the death of the process loses what was logged within its last 50 ms
-and the time of one flush, at most :data:`MOST_POINTS` points, and nothing else.
+and the time of one flush, about :data:`MOST_POINTS` points at most, and nothing else.
 """
 
 import logging
@@ -25,7 +25,8 @@ INTERVAL_SECONDS = 0.05
 """How long a value waits in memory at most, the time of a flush apart."""
 
 MOST_POINTS = 50_000
-"""Values that wait in memory at most: a call that finds as many flushes them itself."""
+"""Values that wait in memory at most: a call that finds as many flushes them itself. They are counted
+without a lock, so several threads may pass it by a little."""
 
 _LOCK_SECONDS = 30.0
 """How long a flush waits for the flush of another thread."""

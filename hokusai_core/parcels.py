@@ -9,7 +9,7 @@ from hokusai_core.batching import coalesce
 from hokusai_core.journal import QueuedOperation
 from hokusai_core.operations import AnyOperation, CreateRegisteredModel, LogBatch
 
-_BATCH = "log_batch"
+_BATCH: str = LogBatch.model_fields["kind"].default
 
 _SINGLE_AFTER_ATTEMPTS = 3
 """Failed attempts after which an operation is sent alone, so that it holds back no other."""

@@ -31,7 +31,7 @@ class PointsEntry(Entry):
 
     __slots__ = ("_operation", "op_id", "payload", "requires", "stream")
 
-    kind = "log_batch"
+    kind: str = LogBatch.model_fields["kind"].default
     late_effects_matter = False
     maybe_applied = False
     not_before = 0.0

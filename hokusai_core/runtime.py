@@ -20,6 +20,7 @@ from hokusai_core.backends import (
     open_backend,
 )
 from hokusai_core.circuit_breaker import CircuitBreaker
+from hokusai_core.claim_progress import Step
 from hokusai_core.clock import Clock, SystemClock
 from hokusai_core.draining import LINGER_SECONDS, BackgroundDrainer, Drain
 from hokusai_core.errors import (
@@ -60,7 +61,7 @@ from hokusai_core.selected_plugins import backend_config, journal_plugin
 from hokusai_core.settings import Delivery, Durability
 from hokusai_core.snapshots import RunSnapshots
 from hokusai_core.streams import StreamStates
-from hokusai_core.sync import Step, SyncWorker
+from hokusai_core.sync import SyncWorker
 
 logger = logging.getLogger("hokusai")
 

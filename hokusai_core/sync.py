@@ -17,13 +17,13 @@ import io
 import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, cast
 
 from hokusai_core.backends import OpenBackend
 from hokusai_core.behind import Behind
 from hokusai_core.circuit_breaker import CircuitBreaker
+from hokusai_core.claim_progress import Delivery, Progress, Step
 from hokusai_core.clock import Clock, Deadline
 from hokusai_core.entities import Receipt
 from hokusai_core.errors import (
@@ -38,7 +38,7 @@ from hokusai_core.errors import (
 )
 from hokusai_core.hookspecs import Journal, OpenContent
 from hokusai_core.identifiers import rename_ids
-from hokusai_core.journal import Claim, ClaimRequest, QueuedOperation, Release, Settlement
+from hokusai_core.journal import ClaimRequest, QueuedOperation, Release, Settlement
 from hokusai_core.model_tags import MODEL_ID
 from hokusai_core.operations import (
     AliasOperation,
@@ -65,54 +65,12 @@ _CLAIM_LIMIT = 5_000
 _WIDEST_CLAIM = 1_000_000
 
 
-@dataclass
-class Step:
-    """What one claim came to.
-
-    ``kind`` is ``idle`` where no stream was due, ``progress`` where something was settled, and
-    ``held`` where the stream could not go on: ``error`` says why, ``retry_in`` when it may.
-    """
-
-    kind: Literal["idle", "progress", "held"]
-    stream: str = ""
-    delivered: int = 0
-    dead: int = 0
-    error: str = ""
-    retry_in: float = 0.0
-
-
 class _Held(Exception):  # noqa: N818 - ends the work on a claim, and is no error
     """The stream cannot go on now."""
 
     def __init__(self, release: Release) -> None:
         super().__init__(release.error or release.waiting_for)
         self.release = release
-
-
-@dataclass
-class _Delivery:
-    """A parcel that the primary has, and whose settlement is under way."""
-
-    parcel: Parcel
-    sent: AnyOperation
-    begun_at: float
-    settlement: Behind
-
-
-@dataclass
-class _Progress:
-    """How far the work on one claim is."""
-
-    claim: Claim
-    renewed_at: float
-    left: list[QueuedOperation]
-    step: Step = field(default_factory=lambda: Step("progress"))
-    unsettled: _Delivery | None = None
-
-    def ends_with(self, parcel: Parcel) -> bool:
-        """Say whether nothing of the claim comes after a parcel."""
-        before = len(self.unsettled.parcel.members) if self.unsettled else 0
-        return len(self.left) <= before + len(parcel.members)
 
 
 class SyncWorker:
@@ -181,7 +139,7 @@ class SyncWorker:
         )
         if not claims:
             return Step("idle")
-        progress = _Progress(claims[0], started, list(claims[0].operations))
+        progress = Progress(claims[0], started, list(claims[0].operations))
         progress.step.stream = claims[0].stream
         try:
             return self._deliver(progress)
@@ -192,7 +150,7 @@ class SyncWorker:
             )
             return Step("held", progress.claim.stream, error=str(lost))
 
-    def _deliver(self, progress: _Progress) -> Step:
+    def _deliver(self, progress: Progress) -> Step:
         step = progress.step
         release = Release()
         try:
@@ -211,7 +169,8 @@ class SyncWorker:
             if not step.delivered and not step.dead:
                 step.kind = "held"
         except BaseException as interruption:
-            # Ctrl-C, or a defect: what was being sent stays marked as possibly applied.
+            # Ctrl-C, or a defect: what was being sent stays marked as possibly applied. So does what
+            # is not settled now, and the interruption is what has to be told.
             with contextlib.suppress(Exception):
                 self._finish(progress)
             with contextlib.suppress(LeaseLostError, JournalUnavailableError):
@@ -221,7 +180,7 @@ class SyncWorker:
         self._journal.journal_release(progress.claim, release)
         return step
 
-    def _drop_superseded(self, progress: _Progress) -> None:
+    def _drop_superseded(self, progress: Progress) -> None:
         """Settle what was retried, and was decided by a later operation meanwhile."""
         left, superseded = without_superseded(progress.claim, self._journal.journal_read)
         progress.left = creations_first(left)
@@ -231,13 +190,13 @@ class SyncWorker:
                 [Settlement(op_id=op_id, outcome="superseded") for op_id in superseded],
             )
 
-    def _parcels(self, progress: _Progress) -> Iterator[Parcel]:
+    def _parcels(self, progress: Progress) -> Iterator[Parcel]:
         """Give what to send in order; what was settled meanwhile has left ``progress.left``."""
         while progress.left:
             yield from first_parcels(progress.left)
             self._finish(progress)
 
-    def _carry(self, parcel: Parcel, progress: _Progress) -> None:
+    def _carry(self, parcel: Parcel, progress: Progress) -> None:
         """Send one parcel and settle it."""
         try:
             operation = self._lookups.resolved(parcel.operation)
@@ -266,7 +225,7 @@ class SyncWorker:
         self._settle_delivered(parcel, operation, receipt.primary_id, progress)
 
     def _settle_delivered(
-        self, parcel: Parcel, sent: AnyOperation, primary_id: str, progress: _Progress
+        self, parcel: Parcel, sent: AnyOperation, primary_id: str, progress: Progress
     ) -> None:
         """Settle what was sent: a batch behind the request that follows it, the rest at once."""
         settlements = [Settlement(entry.op_id, "delivered", primary_id) for entry in parcel.members]
@@ -274,12 +233,12 @@ class SyncWorker:
         if isinstance(sent, LogBatch) and not progress.ends_with(parcel):
             now = self._clock.monotonic()
             settle = partial(self._journal.journal_settle, progress.claim, tuple(settlements))
-            progress.unsettled = _Delivery(parcel, sent, now, Behind(settle))
+            progress.unsettled = Delivery(parcel, sent, now, Behind(settle))
             return
         self._settle(progress, settlements)
         self._note_delivered(parcel, sent, primary_id, progress)
 
-    def _finish(self, progress: _Progress) -> None:
+    def _finish(self, progress: Progress) -> None:
         """Wait for the settlement that is under way, if one is.
 
         Raises:
@@ -289,21 +248,21 @@ class SyncWorker:
         delivery, progress.unsettled = progress.unsettled, None
         if delivery is not None:
             delivery.settlement.finish()
-            self._take_out(progress, delivery.begun_at, delivery.parcel.members)
+            progress.take_out(delivery.parcel.members, delivery.begun_at)
             self._note_delivered(delivery.parcel, delivery.sent, "", progress)
 
     def _note_delivered(
-        self, parcel: Parcel, sent: AnyOperation, primary_id: str, progress: _Progress
+        self, parcel: Parcel, sent: AnyOperation, primary_id: str, progress: Progress
     ) -> None:
         progress.step.delivered += len(parcel.members)
         self._on_delivered(parcel.operation, sent, primary_id)
 
-    def _carry_singly(self, parcel: Parcel, progress: _Progress) -> None:
+    def _carry_singly(self, parcel: Parcel, progress: Progress) -> None:
         """Send the members of a refused request one by one, so that one bad value harms no other."""
         for entry in parcel.members:
             self._carry(Parcel(cast("AnyOperation", entry.operation), (entry,)), progress)
 
-    def _bury(self, entry: QueuedOperation, refusal: PermanentError, progress: _Progress) -> None:
+    def _bury(self, entry: QueuedOperation, refusal: PermanentError, progress: Progress) -> None:
         """Settle a refused operation as a dead letter, and stop where the next one refers to it."""
         logger.warning(
             "The primary refused a waiting %s for good: %s. The payload is kept as dead letter %s.",
@@ -329,7 +288,7 @@ class SyncWorker:
         operation: AnyOperation,
         open_content: OpenContent | None,
         parcel: Parcel,
-        progress: _Progress,
+        progress: Progress,
     ) -> Receipt:
         """Make the call, with lease and circuit in order; a failure ends the work on the claim."""
         circuit = self._circuits.of(operation)
@@ -367,7 +326,7 @@ class SyncWorker:
         operation: AnyOperation,
         open_content: OpenContent | None,
         parcel: Parcel,
-        progress: _Progress,
+        progress: Progress,
         deadline: Deadline,
     ) -> Receipt:
         """Search for what an earlier attempt may have made, or send."""
@@ -439,7 +398,7 @@ class SyncWorker:
         )
 
     def _content(
-        self, entry: QueuedOperation, operation: AnyOperation, progress: _Progress
+        self, entry: QueuedOperation, operation: AnyOperation, progress: Progress
     ) -> tuple[LogArtifact, OpenContent] | None:
         """Open an artifact's bytes; where they name ids, with these exchanged."""
         if not isinstance(operation, LogArtifact):
@@ -456,7 +415,7 @@ class SyncWorker:
         changes = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
         return operation.model_copy(update=changes), lambda: io.BytesIO(text)
 
-    def _keep_lease(self, progress: _Progress) -> None:
+    def _keep_lease(self, progress: Progress) -> None:
         """Renew the claim where it has no room for another request."""
         held = self._clock.monotonic() - progress.renewed_at
         if held > progress.claim.lease_seconds / 2:
@@ -464,18 +423,7 @@ class SyncWorker:
             self._journal.journal_renew(progress.claim)
             progress.renewed_at = now
 
-    def _settle(self, progress: _Progress, settlements: list[Settlement]) -> None:
+    def _settle(self, progress: Progress, settlements: list[Settlement]) -> None:
         now = self._clock.monotonic()
         self._journal.journal_settle(progress.claim, tuple(settlements))
-        self._take_out(progress, now, settlements)
-
-    def _take_out(
-        self,
-        progress: _Progress,
-        renewed_at: float,
-        settled: Sequence[Settlement] | Sequence[QueuedOperation],
-    ) -> None:
-        """Note that operations were settled, and the lease begun anew."""
-        progress.renewed_at = max(progress.renewed_at, renewed_at)
-        gone = {one.op_id for one in settled}
-        progress.left = [entry for entry in progress.left if entry.op_id not in gone]
+        progress.take_out(settlements, now)

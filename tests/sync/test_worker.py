@@ -6,6 +6,7 @@ import pytest
 
 from hokusai_core.backends import OpenBackend, open_backend
 from hokusai_core.circuit_breaker import CircuitBreaker
+from hokusai_core.claim_progress import Step
 from hokusai_core.entities import Receipt
 from hokusai_core.errors import (
     AuthenticationError,
@@ -31,7 +32,7 @@ from hokusai_core.plugins import BackendConfig
 from hokusai_core.poison import PoisonGuard
 from hokusai_core.router import Circuits
 from hokusai_core.settings import Settings
-from hokusai_core.sync import Step, SyncWorker
+from hokusai_core.sync import SyncWorker
 from hokusai_core.testing import MockBackend
 from hokusai_core.testing.memory_journal import MemoryJournal
 from tests.core.clocks import ManualClock
