@@ -1,5 +1,7 @@
 """The manifest of the SQL backend. Importing it imports no driver."""
 
+from pathlib import Path
+
 from hokusai_core.findings import Finding
 from hokusai_core.plugins import BackendConfig, BackendPlugin
 
@@ -29,6 +31,15 @@ def _on_a_server(config: BackendConfig) -> bool:
     )
 
 
+def _local_folder(config: BackendConfig) -> Path | None:
+    from hokusai_backend_sql.database_url import database_url
+
+    if _on_a_server(config):
+        return None
+    file = Path(database_url(config).database or "").resolve()
+    return file.with_name(f"{file.name}-points")
+
+
 def _drivers(config: BackendConfig) -> tuple[str, ...]:
     return ("psycopg",) if _on_a_server(config) else ()
 
@@ -47,6 +58,7 @@ plugin = BackendPlugin(
     requires=("sqlalchemy", "alembic"),
     drivers=_drivers,
     needs_spool=_on_a_server,
+    local_folder=_local_folder,
     examine=_examine,
     extra="sql",
 )

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from hokusai_core.claim_progress import Step
 from hokusai_core.errors import JournalUnavailableError
-from hokusai_core.forwarding import Forwarder
 from hokusai_core.hookspecs import Journal
 from hokusai_core.journal import Backlog
 from hokusai_core.sync import SyncWorker
@@ -52,7 +51,7 @@ class Drain:
         journal: What to empty.
         destination: Whose operations.
         worker: Makes a worker; each thread has its own.
-        forwarder: Moves the spool into the journal first; None where there is no spool.
+        forward: Moves into the journal what is not there yet; called first.
         threads: How many streams are in flight at once.
         prune: Called at the end of each run; deletes old entries now and then.
     """
@@ -62,14 +61,14 @@ class Drain:
         journal: Journal,
         destination: str,
         worker: Callable[[], SyncWorker],
-        forwarder: Forwarder | None,
+        forward: Callable[[], object],
         threads: int,
         prune: Callable[[], int] = lambda: 0,
     ) -> None:
         self._journal = journal
         self._destination = destination
         self._worker = worker
-        self._forwarder = forwarder
+        self._forward = forward
         self._threads = threads
         self._prune = prune
 
@@ -91,8 +90,7 @@ class Drain:
             JournalUnavailableError: The journal cannot be reached.
         """
         report = DrainReport()
-        if self._forwarder:
-            self._forwarder.forward()
+        self._forward()
         last_progress = time.monotonic()
         while not stop.is_set():
             delivered = self._run_workers(report, stop, on_progress)
@@ -178,7 +176,7 @@ class BackgroundDrainer:
 
     Args:
         step: Delivers one stream; called again at once while it makes progress.
-        forward: Moves the spool into the journal; called while the journal answers.
+        forward: Moves into the journal what is not there yet; called while it answers.
         waiting: Counts what is left of this destination.
         on_empty: Called when nothing is left.
         linger: Seconds that writes are let gather before they are claimed; 0 for none.

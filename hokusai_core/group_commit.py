@@ -1,9 +1,12 @@
-"""Metrics of tight loops wait in memory for a twentieth of a second, and are appended together.
+"""Metrics of tight loops are appended to the journal together, twenty times a second.
 
-For queued delivery with ``durability="relaxed"``, the one stated exception to the rule that a write
-which returned is durable. A call appends the checked values to a bounded buffer; operations are built
-when the buffer is flushed: 50 ms after its first value, and before anything else is written, read,
-waited for, forked or closed. So the death of the process loses what was logged within its last 50 ms
+For queued delivery, with a durability other than ``machine``. A call leaves the checked values in a
+bounded buffer; operations are built when the buffer is flushed: 50 ms after its first value, and before
+anything else is written, read, waited for, forked or closed.
+
+With ``process``, a call also writes them to a file (:mod:`hokusai_core.points_file`) before it returns,
+so that they outlive the process. With ``relaxed`` it does not, the one stated exception to the rule that
+a write which returned is durable: the death of the process loses what was logged within its last 50 ms
 and the time of one flush, about :data:`MOST_POINTS` points at most, and nothing else.
 """
 
@@ -12,12 +15,13 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from hokusai_core.errors import HokusaiError, NotStoredError
 from hokusai_core.points import Points
+from hokusai_core.points_file import PointsFile
 
 logger = logging.getLogger("hokusai")
 
@@ -25,8 +29,7 @@ INTERVAL_SECONDS = 0.05
 """How long a value waits in memory at most, the time of a flush apart."""
 
 MOST_POINTS = 50_000
-"""Values that wait in memory at most: a call that finds as many flushes them itself. They are counted
-without a lock, so several threads may pass it by a little."""
+"""Values that wait in memory at most: a call that finds as many flushes them itself."""
 
 _LOCK_SECONDS = 30.0
 """How long a flush waits for the flush of another thread."""
@@ -35,23 +38,38 @@ _LOCK_SECONDS = 30.0
 class PointSink(Protocol):
     """A run handle, as the buffer needs it."""
 
+    @property
+    def run_id(self) -> str:
+        """Either id of the run."""
+
     def write_points(self, calls: Sequence[Points]) -> None:
         """Append points to the journal, as few operations; raises NotStoredError."""
+
+
+@dataclass
+class _Batch:
+    """What is flushed together: calls in order, and the file that holds them, too."""
+
+    file: PointsFile | None
+    calls: list[tuple[PointSink, Points]] = field(default_factory=list)
 
 
 class GroupCommit:
     """The buffer of one runtime. Safe to use from several threads, and across ``fork``.
 
-    A flush that fails keeps its values, logs an error, and is tried again with the next flush; until
-    one succeeds, each call that would add a value tries, and raises where that fails.
+    A flush that fails keeps its values, logs an error, and is tried again with the next flush. Until
+    one succeeds, each call that would add a value tries, and raises where that fails; with files, which
+    keep the value, only once the buffer is full.
+
+    Args:
+        new_file: Makes a file that keeps what a call has added; None keeps it in memory only.
     """
 
-    def __init__(self) -> None:
-        self._buffer: deque[tuple[PointSink, Points]] = deque()
-        self._count = 0
+    def __init__(self, new_file: Callable[[], PointsFile] | None = None) -> None:
+        self._new_file = new_file
         self._at_fork = False
         self._flushed_by = 0
-        self._failing = False
+        self._files = [new_file() for _ in range(2)] if new_file else []
         self.reset_after_fork()
 
     def add(self, sink: PointSink, points: Points) -> None:
@@ -64,20 +82,27 @@ class GroupCommit:
         Raises:
             NotStoredError: Journal and spool failed, and still do. The points were not taken.
         """
-        if self._failing:
+        if self._count >= MOST_POINTS or (self._failing and self._new_file is None):
             self.flush()
-        self._buffer.append((sink, points))
-        self._count += len(points[0])
+        try:
+            with self._adding:
+                batch = self._batch
+                if batch.file is not None:
+                    batch.file.append(sink.run_id, points)
+                batch.calls.append((sink, points))
+                self._count += len(points[0])
+        except OSError as cause:
+            logger.debug("No file takes these metrics, so they are appended alone: %s", cause)
+            sink.write_points((points,))
+            return
         if not self._due.is_set():
             self._start()
-        if self._count >= MOST_POINTS:
-            self.flush()
 
     def flush(self) -> None:
         """Append everything that was added before this call.
 
         Raises:
-            NotStoredError: Journal and spool failed; the values are kept in memory and tried again.
+            NotStoredError: Journal and spool failed; the values are kept and tried again.
         """
         own = threading.get_ident()
         if self._flushed_by == own:
@@ -91,7 +116,7 @@ class GroupCommit:
                     (),
                 )
             self._flushed_by = own
-            if self._buffer:
+            if self._taken is not None or self._batch.calls:
                 self._flush()
         finally:
             if self._flushed_by == own:
@@ -101,11 +126,21 @@ class GroupCommit:
             except RuntimeError:  # it was not taken
                 pass
 
+    def close(self) -> None:
+        """Let go of the files; what could not be appended stays in them."""
+        for file in self._files:
+            file.close()
+
     def reset_after_fork(self) -> None:
-        """In a forked child: the parent writes what is in its buffer."""
-        self._buffer.clear()
+        """In a forked child: the parent writes what is in its buffer, and its files."""
+        for file in self._files:
+            file.abandon()
+        self._batch = _Batch(self._files[0] if self._files else None)
+        self._taken: _Batch | None = None
         self._count = 0
         self._failing = False
+        # Reentrant: a signal handler may log in the middle of a call.
+        self._adding = threading.RLock()
         self._flushing = threading.RLock()
         self._flushed_by = 0
         self._starting = threading.Lock()
@@ -115,32 +150,55 @@ class GroupCommit:
         weakref.finalize(self, self._due.set).atexit = False
 
     def _flush(self) -> None:
-        buffer = self._buffer
-        left: dict[PointSink, list[Points]] = {}
+        """Append what an earlier flush could not, and what was added since."""
         self._due.clear()
-        self._count = 0
-        for _ in range(len(buffer)):
-            sink, points = buffer.popleft()
-            left.setdefault(sink, []).append(points)
-        failure: HokusaiError | None = None
         try:
-            for sink, calls in tuple(left.items()):
+            while batch := self._take():
+                self._write(batch)
+                self._done(batch)
+        except HokusaiError as failure:
+            self._fail(failure)
+            raise
+        finally:
+            if self._taken is not None:
+                self._start()
+        self._failing = False
+
+    def _take(self) -> _Batch | None:
+        """Give what is to be appended next, and let what is added from now on be another batch."""
+        with self._adding:
+            if self._taken is None:
+                if not self._batch.calls:
+                    return None
+                self._taken = self._batch
+            if self._batch is self._taken:  # so it is, too, where Ctrl-C came in between
+                spare = [file for file in self._files if file is not self._taken.file]
+                self._batch = _Batch(spare[0] if spare else None)
+            return self._taken
+
+    def _write(self, batch: _Batch) -> None:
+        """Append a batch, each run for itself, and keep in it what could not be appended."""
+        of_sinks: dict[PointSink, list[Points]] = {}
+        for sink, points in batch.calls:
+            of_sinks.setdefault(sink, []).append(points)
+        failure: HokusaiError | None = None
+        left = set(of_sinks)
+        try:
+            for sink, calls in of_sinks.items():
                 try:
                     sink.write_points(calls)
                 except HokusaiError as reason:
                     failure = reason
                 else:
-                    del left[sink]
+                    left.remove(sink)
         finally:
             # Also after Ctrl-C: a point that is appended twice is one point.
-            for sink, calls in left.items():
-                buffer.extendleft((sink, points) for points in reversed(calls))
             if left:
-                self._count = sum([len(points[0]) for _, points in tuple(buffer)])
-                self._start()
-        if failure is None:
-            self._failing = False
-            return
+                batch.calls = [call for call in batch.calls if call[0] in left]
+        if failure is not None:
+            raise failure
+
+    def _fail(self, failure: HokusaiError) -> None:
         if not self._failing:
             logger.error(
                 "%d metrics that wait in memory could not be stored, and are tried again. %s",
@@ -148,7 +206,18 @@ class GroupCommit:
                 failure,
             )
         self._failing = True
-        raise failure
+
+    def _done(self, batch: _Batch) -> None:
+        """Forget a batch that is in the journal."""
+        if batch.file is not None:
+            try:
+                batch.file.clear()
+            except OSError as cause:
+                logger.debug("A file of metrics was not emptied, so it is left: %s", cause)
+                batch.file.abandon()
+        with self._adding:
+            self._taken = None
+            self._count = sum([len(points[0]) for _, points in self._batch.calls])
 
     def _start(self) -> None:
         """Let the thread flush in a moment; until then it keeps this buffer alive."""

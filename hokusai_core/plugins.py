@@ -58,6 +58,9 @@ class BackendPlugin:
         extra: The extra of the distribution that brings them all.
         needs_spool: Says whether the journal that a configuration means is on a server, so that a
             local spool stands behind it. Imports no driver.
+        local_folder: Gives a folder beside a journal that is a local file, for what a process has
+            accepted and appends in a moment; None where there is no such place. It need not exist. Does
+            no I/O, imports no driver.
         mlflow_address: Gives the address under which MLflow's own client reaches the same primary;
             "" where it cannot. Does no I/O.
         own_journal: Whether the backend is its own journal where the user names no fallback.
@@ -79,5 +82,6 @@ class BackendPlugin:
     own_journal: bool = False
     mlflow_address: Callable[[BackendConfig], str] = lambda config: ""
     needs_spool: Callable[[BackendConfig], bool] = field(default=lambda config: False)
+    local_folder: Callable[[BackendConfig], Path | None] = field(default=lambda config: None)
     examine: Callable[[BackendConfig], tuple[Finding, ...]] = field(default=lambda config: ())
     api_version: tuple[int, int] = field(default=API_VERSION)

@@ -251,6 +251,7 @@ class SyncQueue:
     def _places(self) -> list[tuple[Place, Journal]]:
         fallback = self._runtime.fallback
         assert fallback is not None
+        self._runtime.points.gather()
         places: list[tuple[Place, Journal]] = [("journal", fallback.journal)]
         if fallback.spool:
             places.append(("spool", fallback.spool))

@@ -68,11 +68,6 @@ class RunHandle(RunValues, RunFiles):
         return f"<RunHandle {self._run_id} {self._info.status}>"
 
     @property
-    def run_id(self) -> str:
-        """The run's id. It never changes: a provisional one stays valid for ever as an alias."""
-        return self._run_id
-
-    @property
     def info(self) -> RunInfo:
         """What this handle knows of the run, without asking anybody."""
         return self._info

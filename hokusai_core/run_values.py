@@ -34,7 +34,7 @@ class RunValues:
     def __init__(self, runtime: "Runtime", run_id: str, tags: Mapping[str, str]) -> None:
         self._runtime = runtime
         self._run_id = run_id
-        self._buffer = runtime.buffer
+        self._buffer = runtime.points.buffer()
         self._timestamps = PointTimestamps()
         self._checked_keys: set[str] = set()
         self._lock = threading.Lock()
@@ -42,6 +42,11 @@ class RunValues:
         """Step, timestamp and value of the newest point of each key."""
         self._params: dict[str, str] = {}
         self._tags: dict[str, str] = dict(tags)
+
+    @property
+    def run_id(self) -> str:
+        """The run's id. It never changes: a provisional one stays valid for ever as an alias."""
+        return self._run_id
 
     def reset_after_fork(self) -> None:
         """Make the locks anew: in a forked child, the parent's may be held for ever."""

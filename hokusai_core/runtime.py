@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hokusai_core.backends import (
@@ -19,6 +20,7 @@ from hokusai_core.backends import (
     find_backend,
     open_backend,
 )
+from hokusai_core.buffered_points import BufferedPoints
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.claim_progress import Step
 from hokusai_core.clock import Clock, SystemClock
@@ -26,14 +28,12 @@ from hokusai_core.draining import LINGER_SECONDS, BackgroundDrainer, Drain
 from hokusai_core.errors import (
     ConfigurationError,
     JournalUnavailableError,
-    NotStoredError,
 )
 from hokusai_core.event_operations import STREAM_PREFIX
 from hokusai_core.event_reporting import EventReporter
 from hokusai_core.events import CircuitName
 from hokusai_core.fallback import FallbackStore
 from hokusai_core.forwarding import Forwarder
-from hokusai_core.group_commit import GroupCommit
 from hokusai_core.hook_binding import check_capability
 from hokusai_core.hookspecs import Journal
 from hokusai_core.ids import IdTranslator
@@ -108,7 +108,9 @@ class Runtime:
         )
         self.streams = _streams_of(selection, destination)
         self.fallback = self._fallback()
-        self.buffer = self._buffer()
+        self.points = BufferedPoints(
+            settings, destination, self.fallback, self.streams, self._local_folder, self._adopted
+        )
         self.ids = IdTranslator(self.fallback)
         self.snapshots = RunSnapshots()
         self.forked: weakref.WeakSet[ForkSensitive] = weakref.WeakSet()
@@ -253,14 +255,11 @@ class Runtime:
         """
         if self.fallback is None:
             raise ConfigurationError("There is no fallback (HOKUSAI_FALLBACK=none): nothing waits.")
-        spool = self.fallback.spool
-        journal = self.fallback.journal
-        forwarder = self._forwarder() if spool else None
         return Drain(
-            journal,
+            self.fallback.journal,
             self.destination,
             lambda: self._new_worker("sync"),
-            forwarder,
+            self._forward,
             self.settings.sync_threads,
             prune=self._pruner.prune_if_due,
         )
@@ -283,10 +282,7 @@ class Runtime:
         Returns:
             How many operations are left of this destination; None where nobody can tell.
         """
-        try:
-            self.streams.flush()
-        except NotStoredError:
-            logger.exception("Metrics that waited in memory are lost with this process.")
+        self.points.flush_at_the_end()
         if self._closed:
             return 0
         if not self.drainer.running:
@@ -304,6 +300,7 @@ class Runtime:
 
         What waits is not looked at again at the end of the process, unless more is queued.
         """
+        self.points.close()
         close_backends(self.primary, self.fallback)
         self._closed = True
 
@@ -317,8 +314,7 @@ class Runtime:
         if self.fallback:
             self.fallback.reset_after_fork()
         self.streams.reset_after_fork()
-        if self.buffer is not None:
-            self.buffer.reset_after_fork()
+        self.points.reset_after_fork()
         self.reporter.reset_after_fork()
         self.observers.reset_after_fork()
         self.drainer.reset_after_fork()
@@ -363,23 +359,21 @@ class Runtime:
             self._breaker("journal", self.settings.journal_timeout),
             self.settings.max_queued_artifact_bytes,
             on_open=self._journal_opened,
-            before_reading=self.streams.flush,
+            before_reading=self._gather,
         )
 
-    def _buffer(self) -> GroupCommit | None:
-        """Make what holds the metrics of tight loops in memory, where that was asked for."""
-        if self.settings.delivery != "queued":
+    def _local_folder(self) -> Path | None:
+        if self._journal_plugin is None:
             return None
-        if self.fallback is None:
-            raise ConfigurationError(
-                'delivery="queued" (HOKUSAI_DELIVERY) needs a journal, and there is none '
-                "(HOKUSAI_FALLBACK). Install hokusai-tracking[sql], or use direct delivery."
-            )
-        if self.settings.durability != "relaxed":
-            return None
-        buffer = GroupCommit()
-        self.streams.buffers.add(buffer)
-        return buffer
+        return self._journal_plugin.local_folder(self._config("journal"))
+
+    def _gather(self) -> None:
+        self.points.gather()
+
+    def _adopted(self, destination: str, stream: str) -> None:
+        if destination == self.destination:
+            self.streams.set_queued(stream)
+            self._queued()
 
     def _queued(self) -> None:
         self._closed = False
@@ -406,6 +400,7 @@ class Runtime:
         )
 
     def _forward(self) -> int:
+        self.points.gather()
         forwarder = self._forwarder()
         return forwarder.forward() if forwarder else 0
 

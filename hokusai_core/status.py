@@ -1,5 +1,6 @@
 """Health and backlog of one destination as one value, to be printed or read by a program."""
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ from hokusai_core.errors import (
     CircuitOpenError,
     InvalidInputError,
     JournalUnavailableError,
+    NotStoredError,
     PermanentError,
     TransientError,
 )
@@ -286,6 +288,8 @@ def _journal(runtime: Runtime) -> dict[str, object]:
     fallback = runtime.fallback
     if fallback is None:
         return {}
+    with contextlib.suppress(NotStoredError):
+        runtime.points.gather()
     seen: dict[Place, _Seen | None] = {}
     reasons: list[str] = []
     places: dict[Place, Callable[[], Journal | None]] = {

@@ -58,6 +58,7 @@ def queued(mock: MockBackend, tmp_path: Path) -> Iterator[Make]:
         return manager
 
     yield make
+    mock.up()
     for manager in made:
         manager.runtime.close(5.0)
         manager.runtime.drainer.stop(5.0)
@@ -188,7 +189,7 @@ def test_a_flush_that_fails_is_raised_at_the_next_call(
 
     monkeypatch.setattr(fallback, "append", full)
     run.log_metric("loss", 0.5)
-    buffer = manager.runtime.buffer
+    buffer = manager.runtime.points.buffer()
     assert isinstance(buffer, GroupCommit)
     assert wait_for(lambda: buffer._failing)
     for call in (

@@ -5,18 +5,24 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from hokusai_core import group_commit
 from hokusai_core.errors import NotStoredError
 from hokusai_core.group_commit import GroupCommit
+from hokusai_core.left_points import read_points
 from hokusai_core.points import Points
+from hokusai_core.points_file import PointsFile
 from tests.support.waiting import wait_for
 
 
 class Sink:
     """Keeps what is written; fails while ``failure`` is set."""
+
+    run_id = "run"
 
     def __init__(self) -> None:
         self.written: list[Points] = []
@@ -62,8 +68,9 @@ def test_a_full_buffer_is_flushed_by_the_caller(monkeypatch: pytest.MonkeyPatch)
     group, sink = GroupCommit(), Sink()
     for point in points(9):
         group.add(sink, point)
-    assert sink.written == []
     group.add(sink, points(1, 9)[0])
+    assert sink.written == []
+    group.add(sink, points(1, 10)[0])
     assert sink.written == points(10)
 
 
@@ -162,3 +169,55 @@ def test_a_fork_flushes_first_and_the_child_has_a_buffer_of_its_own(
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     group.flush()
     assert sink.written == points(5)
+
+
+def test_what_a_file_keeps_is_accepted_while_the_journal_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "MOST_POINTS", 10)
+    monkeypatch.setattr(group_commit, "INTERVAL_SECONDS", 60)
+    group, sink = GroupCommit(partial(PointsFile, tmp_path, "somewhere")), Sink()
+    sink.failure = NotStoredError("The disk is full.", ())
+    add_all(group, sink, points(4))
+    with pytest.raises(NotStoredError, match="The disk is full"):
+        group.flush()
+    add_all(group, sink, points(6, 4))
+    with pytest.raises(NotStoredError, match="The disk is full"):
+        group.add(sink, points(1, 10)[0])
+    contents = [read_points(path.read_bytes())[1] for path in tmp_path.iterdir()]
+    in_files = [point for runs in contents for point in runs["run"]]
+    assert sorted(in_files, key=lambda one: one[3]) == points(10)
+    sink.failure = None
+    group.add(sink, points(1, 10)[0])
+    group.flush()
+    assert sink.written == points(11)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"", b""]
+    group.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_no_file_takes_is_appended_at_once(tmp_path: Path) -> None:
+    group, sink = GroupCommit(partial(PointsFile, tmp_path / "a" / "missing", "somewhere")), Sink()
+    add_all(group, sink, points(3))
+    assert sink.written == points(3)
+    sink.failure = NotStoredError("The disk is full.", ())
+    with pytest.raises(NotStoredError, match="The disk is full"):
+        group.add(sink, points(1, 3)[0])
+
+
+def test_a_signal_handler_may_log_in_the_middle_of_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group, sink = GroupCommit(partial(PointsFile, tmp_path, "somewhere")), Sink()
+    plain = os.write
+    nested = points(1, 99)
+
+    def write(descriptor: int, data: bytes) -> int:
+        if nested:
+            group.add(sink, nested.pop())
+        return plain(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    add_all(group, sink, points(3))
+    group.flush()
+    assert sorted(sink.written, key=lambda one: one[3]) == [*points(3), *points(1, 99)]

@@ -143,6 +143,7 @@ def test_many_points_are_few_entries_within_the_limits_of_a_request(
     for length in (3, 250):
         keys = [f"{number:0{length}d}" for number in range(2000)]
         run.log_metrics(dict.fromkeys(keys, 0.5))
+        run._runtime.streams.flush()
     entries = run._runtime.run_entries(run.run_id, kinds=("log_batch",))
     assert [len(entry.operation.metrics) for entry in entries][:2] == [1000, 1000]
     assert {len(entry.operation.metrics) for entry in entries[2:-1]} == {SURELY_FITTING_METRICS}

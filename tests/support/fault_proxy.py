@@ -192,11 +192,11 @@ class FaultProxy:
         except (OSError, ValueError):
             return
         finally:
-            with self._lock:
-                self._open.discard(client)
-            _close(client)
-            if upstream is not None:
-                _close(upstream)
+            for connection in (client, upstream):
+                if connection is not None:
+                    with self._lock:
+                        self._open.discard(connection)
+                    _close(connection)
 
     def _mode_for(self, request: bytes) -> Mode:
         """Choose what happens to one request."""
@@ -207,6 +207,9 @@ class FaultProxy:
         assert self._upstream_port is not None
         upstream = socket.create_connection(("127.0.0.1", self._upstream_port), timeout=5)
         upstream.settimeout(_ANSWER_SECONDS)
+        with self._lock:
+            # A server that was sent half a request would be waited for.
+            self._open.add(upstream)
         return upstream
 
     def _answer_alone(self, client: socket.socket, mode: Mode) -> bool:

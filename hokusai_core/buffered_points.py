@@ -1,0 +1,119 @@
+"""Metrics that are not in the journal yet: where queued delivery holds them, and how they get there."""
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+
+from hokusai_core.errors import ConfigurationError, NotStoredError
+from hokusai_core.fallback import FallbackStore
+from hokusai_core.group_commit import GroupCommit
+from hokusai_core.left_points import LeftPoints
+from hokusai_core.points_file import PointsFile, files_can_be_locked
+from hokusai_core.settings import Settings
+from hokusai_core.streams import StreamStates
+
+logger = logging.getLogger("hokusai")
+
+
+class BufferedPoints:
+    """The buffer of one runtime, and the files that ended processes left beside its journal.
+
+    Args:
+        settings: Delivery and durability.
+        destination: Identity of the primary.
+        fallback: The journal; None without one.
+        streams: Knows the buffers of all runtimes of this destination.
+        local_folder: Gives the folder for files of points; None where the journal is no local file.
+            Called with the first use, as it may import a driver.
+        on_adopted: Called with destination and stream of what another process had left.
+
+    Raises:
+        ConfigurationError: Queued delivery without a journal.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        destination: str,
+        fallback: FallbackStore | None,
+        streams: StreamStates,
+        local_folder: Callable[[], Path | None],
+        on_adopted: Callable[[str, str], None],
+    ) -> None:
+        if settings.delivery == "queued" and fallback is None:
+            raise ConfigurationError(
+                'delivery="queued" (HOKUSAI_DELIVERY) needs a journal, and there is none '
+                "(HOKUSAI_FALLBACK). Install hokusai-tracking[sql], or use direct delivery."
+            )
+        self._settings = settings
+        self._destination = destination
+        self._fallback = fallback
+        self._streams = streams
+        self._local_folder = local_folder
+        self._on_adopted = on_adopted
+        self._made: GroupCommit | None = None
+        self._making = threading.Lock()
+
+    def buffer(self) -> GroupCommit | None:
+        """Give what holds the metrics of tight loops; None where each call appends its own."""
+        if self._settings.delivery != "queued" or self._settings.durability == "machine":
+            return None
+        if self._settings.durability == "process" and self._folder is None:
+            return None
+        with self._making:
+            if self._made is None:
+                self._made = GroupCommit(self._new_file())
+                self._streams.buffers.add(self._made)
+            return self._made
+
+    def gather(self) -> None:
+        """Append what is not in the journal yet: this process's own, and what ended processes left.
+
+        Raises:
+            NotStoredError: Journal and spool do not take this process's own.
+        """
+        self._streams.flush()
+        if self._left_points is not None:
+            self._left_points.adopt()
+
+    def flush_at_the_end(self) -> None:
+        """Append this process's own; where that fails, say what becomes of it."""
+        try:
+            self._streams.flush()
+        except NotStoredError:
+            if self._made is not None and self._settings.durability == "process":
+                logger.exception(
+                    "Metrics could not be appended to the journal. They stay in %s, and the next "
+                    "process that uses the journal appends them.",
+                    self._folder,
+                )
+            else:
+                logger.exception("Metrics that waited in memory are lost with this process.")
+
+    def close(self) -> None:
+        """Let go of the files; the next metric makes another."""
+        if self._made is not None:
+            self._made.close()
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: the parent appends what is in its buffer."""
+        self._making = threading.Lock()
+        if self._made is not None:
+            self._made.reset_after_fork()
+
+    def _new_file(self) -> Callable[[], PointsFile] | None:
+        if self._settings.durability != "process" or self._folder is None:
+            return None
+        return partial(PointsFile, self._folder, self._destination)
+
+    @cached_property
+    def _folder(self) -> Path | None:
+        return self._local_folder() if files_can_be_locked() else None
+
+    @cached_property
+    def _left_points(self) -> LeftPoints | None:
+        if self._fallback is None or self._folder is None:
+            return None
+        return LeftPoints(self._folder, self._fallback, self._on_adopted)

@@ -1,0 +1,129 @@
+"""Files of points that processes which have ended left: they are read, appended, and removed."""
+
+import contextlib
+import json
+import logging
+import os
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from hokusai_core.errors import JournalUnavailableError, NotStoredError
+from hokusai_core.fallback import FallbackStore
+from hokusai_core.identifiers import creation_of
+from hokusai_core.points import Points, PointsEntry, split_points
+from hokusai_core.points_file import CALL, CALL_HEAD, MAGIC, SUFFIX, TEXT, TEXT_HEAD, lock
+
+logger = logging.getLogger(__name__)
+
+
+class LeftPoints:
+    """Appends to the journal what is in files that nobody writes any more.
+
+    Args:
+        folder: Where the files are; it need not exist.
+        fallback: The journal.
+        on_appended: Called with destination and stream of what was appended.
+    """
+
+    def __init__(
+        self, folder: Path, fallback: FallbackStore, on_appended: Callable[[str, str], None]
+    ) -> None:
+        self._folder = folder
+        self._fallback = fallback
+        self._on_appended = on_appended
+
+    def adopt(self) -> int:
+        """Append what is there; gives the number of files. What the journal does not take stays."""
+        count = 0
+        for name in _names(self._folder):
+            try:
+                count += self._adopt(self._folder / name)
+            except (JournalUnavailableError, NotStoredError) as failure:
+                logger.debug("What a process left in %s stays there: %s", name, failure)
+        return count
+
+    def _adopt(self, path: Path) -> bool:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False  # its process, or another one that adopts, has removed it
+        try:
+            if not lock(descriptor):
+                return False
+            data = b"".join(iter(lambda: os.read(descriptor, 1 << 20), b""))
+            try:
+                destination, runs = read_points(data)
+            except ValueError as cause:
+                logger.warning(
+                    "The file %s holds metrics that this release cannot read (%s), and is left "
+                    "alone. Run the release that wrote it.",
+                    path,
+                    cause,
+                )
+                return False
+            for run_id, calls in runs.items():
+                self._append(destination, run_id, calls)
+            path.unlink(missing_ok=True)
+            return True
+        finally:
+            os.close(descriptor)
+
+    def _append(self, destination: str, run_id: str, calls: Sequence[Points]) -> None:
+        if creation_of(run_id) is None:
+            run_id = self._fallback.aliases((run_id,)).get(run_id, run_id)
+        for part in split_points(calls):
+            entry = PointsEntry(run_id, part, destination)
+            self._fallback.append(entry, None, None)
+            self._on_appended(destination, entry.stream)
+
+
+def read_points(data: bytes) -> tuple[str, dict[str, list[Points]]]:
+    """Read the contents of a file: the destination, and the calls of each run in order.
+
+    What stands at the end and is not whole was never told to be kept, and is left out.
+
+    Raises:
+        ValueError: Another release, or something else, wrote it.
+    """
+    if MAGIC.startswith(data):
+        return "", {}
+    if not data.startswith(MAGIC):
+        raise ValueError("it does not begin as a file of points does")
+    texts: dict[int, list[str]] = {}
+    found: dict[str, list[Points]] = {}
+    position = len(MAGIC)
+    try:
+        while position < len(data):
+            if data[position] == TEXT:
+                number, text, position = _read_text(data, position)
+                texts[number] = text
+            elif data[position] == CALL:
+                _, number, timestamp, step = CALL_HEAD.unpack_from(data, position)
+                run_id, *keys = texts[number]
+                layout = struct.Struct(f"<{len(keys)}d")
+                values = layout.unpack_from(data, position + CALL_HEAD.size)
+                position += CALL_HEAD.size + layout.size
+                found.setdefault(run_id, []).append((tuple(keys), values, timestamp, step))
+            else:
+                raise ValueError(f"no record has the type {data[position]}")
+    except struct.error:
+        pass
+    except KeyError as cause:
+        raise ValueError("a call names a run that is not there") from cause
+    return "".join(texts.get(0, ())), found
+
+
+def _names(folder: Path) -> Iterator[str]:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(SUFFIX):
+                yield entry.name
+
+
+def _read_text(data: bytes, position: int) -> tuple[int, list[str], int]:
+    _, number, length = TEXT_HEAD.unpack_from(data, position)
+    begin = position + TEXT_HEAD.size
+    if begin + length > len(data):
+        raise struct.error("the text is not whole")
+    return number, json.loads(data[begin : begin + length]), begin + length

@@ -1,0 +1,126 @@
+"""Files of points: what a call wrote is read again, whoever wrote it, and wherever it was cut off."""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hokusai_core import points_file
+from hokusai_core.left_points import read_points
+from hokusai_core.points import Points
+from hokusai_core.points_file import SUFFIX, PointsFile
+
+pytestmark = pytest.mark.skipif(not points_file.files_can_be_locked(), reason="needs flock")
+
+RUNS = st.sampled_from(["hokusai-run-" + "a" * 32, "0" * 32, 'a "run" 🎨'])
+KEYS = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=4, unique=True).map(tuple)
+INTEGERS = st.integers(-(2**63), 2**63 - 1)
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> tuple[str, Points]:
+    keys = draw(KEYS)
+    values = draw(st.lists(st.floats(), min_size=len(keys), max_size=len(keys)))
+    return draw(RUNS), (keys, tuple(values), draw(INTEGERS), draw(INTEGERS))
+
+
+def of_runs(made: Sequence[tuple[str, Points]]) -> dict[str, list[Points]]:
+    found: dict[str, list[Points]] = {}
+    for run_id, points in made:
+        found.setdefault(run_id, []).append(points)
+    return found
+
+
+def plain(runs: dict[str, list[Points]]) -> str:
+    """Give a text that is equal where all values are, NaN among them."""
+    return repr(runs)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[PointsFile]:
+    file = PointsFile(tmp_path / "points", "mlflow at home")
+    yield file
+    file.close()
+
+
+def contents(folder: Path) -> bytes:
+    (path,) = (folder / "points").glob(f"*{SUFFIX}")
+    return path.read_bytes()
+
+
+@settings(max_examples=60)
+@given(made=st.lists(calls(), min_size=1, max_size=12), cut=st.floats(0, 1))
+def test_calls_are_read_as_they_were_written_and_what_is_cut_off_is_their_beginning(
+    made: list[tuple[str, Points]], cut: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("file")
+    file = PointsFile(folder / "points", "mlflow at home")
+    whole = [0]
+    for run_id, points in made:
+        file.append(run_id, points)
+        whole.append(len(contents(folder)))
+    data = contents(folder)
+    file.clear()
+    file.close()
+    assert read_points(data)[0] == "mlflow at home"
+    assert plain(read_points(data)[1]) == plain(of_runs(made))
+    length = math.floor(cut * len(data))
+    kept = max(count for count, end in enumerate(whole) if end <= length)
+    assert plain(read_points(data[:length])[1]) == plain(of_runs(made[:kept]))
+
+
+def test_a_file_that_was_emptied_begins_anew(file: PointsFile, tmp_path: Path) -> None:
+    for number in range(3):
+        file.append("a", (("loss",), (number / 7,), number, number))
+        assert read_points(contents(tmp_path)) == (
+            "mlflow at home",
+            {"a": [(("loss",), (number / 7,), number, number)]},
+        )
+        file.clear()
+        assert contents(tmp_path) == b""
+
+
+def test_a_closed_file_is_gone_and_the_next_call_makes_another(
+    file: PointsFile, tmp_path: Path
+) -> None:
+    point: Points = (("loss",), (0.5,), 1, 1)
+    file.append("a", point)
+    file.clear()
+    file.close()
+    assert list((tmp_path / "points").iterdir()) == []
+    file.append("b", point)
+    assert read_points(contents(tmp_path))[1] == {"b": [point]}
+
+
+def test_files_are_for_their_user_only(file: PointsFile, tmp_path: Path) -> None:
+    file.append("a", (("loss",), (0.5,), 1, 1))
+    (path,) = (tmp_path / "points").iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_half_a_write_is_taken_back(
+    file: PointsFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first: Points = (("loss",), (0.5,), 1, 1)
+    file.append("a", first)
+    plain_write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: plain_write(fd, data[: len(data) // 2]))
+    with pytest.raises(OSError, match="of 29 bytes were written"):
+        file.append("a", (("loss",), (0.25,), 2, 2))
+    monkeypatch.undo()
+    third: Points = (("loss",), (0.125,), 3, 3)
+    file.append("a", third)
+    assert read_points(contents(tmp_path))[1] == {"a": [first, third]}
+
+
+@pytest.mark.parametrize(
+    "data", [b"hokusai points 2 and more", b"\0" * 40, b"hokusai points 1\7"], ids=repr
+)
+def test_what_another_release_wrote_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"begin|type"):
+        read_points(data)
