@@ -14,6 +14,7 @@ from mlflow.protos.service_pb2 import LogBatch, MlflowService
 from mlflow.store.model_registry.rest_store import RestStore as RegistryRestStore
 from mlflow.store.tracking.rest_store import RestStore as TrackingRestStore
 from mlflow.utils.rest_utils import extract_api_info_for_service
+from pydantic_core import to_json
 
 from hokusai_backend_mlflow.errors import from_mlflow
 from hokusai_backend_mlflow.transport import Transport
@@ -47,7 +48,11 @@ class BoundedTrackingStore(TrackingRestStore):  # type: ignore[misc]
         self._deadline = deadline
 
     def _call_endpoint(
-        self, api: Any, json_body: str | dict[str, Any] | None = None, *_: Any, **kwargs: Any
+        self,
+        api: Any,
+        json_body: str | bytes | dict[str, Any] | None = None,
+        *_: Any,
+        **kwargs: Any,
     ) -> Any:
         endpoint, method = _ENDPOINTS[api]
         return self._transport.call(
@@ -64,6 +69,10 @@ class BoundedTrackingStore(TrackingRestStore):  # type: ignore[misc]
 
         Those take most of the time that a client spends on a thousand metrics.
         """
+        if operation.only_metrics:
+            metrics = {"run_id": operation.run_id, "metrics": operation.metrics}
+            self._call_endpoint(LogBatch, to_json(metrics, inf_nan_mode="strings"))
+            return
         body: dict[str, Any] = {
             "run_id": operation.run_id,
             "metrics": [

@@ -94,7 +94,7 @@ class Transport:
         self,
         endpoint: str,
         method: str,
-        json_body: str | Mapping[str, Any] | None,
+        json_body: str | bytes | Mapping[str, Any] | None,
         response: Any,
         deadline: Deadline,
         *,
@@ -103,7 +103,7 @@ class Transport:
     ) -> Any:
         """Call an endpoint of MLflow's API and read its answer into ``response``.
 
-        The body is a JSON object, as text or as values.
+        The body is a JSON object: as text or values, or as bytes that are sent as they are.
 
         Raises:
             TransientError: No usable answer.
@@ -112,8 +112,13 @@ class Transport:
         """
         self._check_workspaces(deadline)
         limit = Deadline(deadline.at_most(self.request_timeout))
-        body = json.loads(json_body) if isinstance(json_body, str) else json_body
-        content: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
+        content: dict[str, Any]
+        if isinstance(json_body, bytes):
+            content = {"data": json_body}
+            extra_headers = {**(extra_headers or {}), "Content-Type": "application/json"}
+        else:
+            body = json.loads(json_body) if isinstance(json_body, str) else json_body
+            content = {"params": body} if method == "GET" else {"json": body}
         answer = self.send(
             method,
             endpoint,

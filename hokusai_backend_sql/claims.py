@@ -29,6 +29,7 @@ from hokusai_backend_sql.journal_schema import (
 from hokusai_backend_sql.schema import AnyRow, database_now
 from hokusai_backend_sql.spans import PROVIDES_NOTHING
 from hokusai_core.journal import Claim, ClaimRequest, QueuedOperation
+from hokusai_core.operations import begins_as_known_batch
 
 _LOOKS_PER_TRANSACTION = 20
 """Streams that are looked at in one transaction, so that none is long."""
@@ -274,9 +275,10 @@ def _until_first_obstacle(
         # Of batches only the text is kept: thousands of objects that wait for their turn would keep
         # the garbage collector busy.
         only_text = kind == PROVIDES_NOTHING and not late_effects_matter and retried_at is None
-        operation = known_operation(payload)
+        known = only_text and begins_as_known_batch(payload)
+        stored = payload if known else known_operation(payload)
         late_effects += late_effects_matter
-        if operation is None or late_effects > _LATE_EFFECTS:
+        if stored is None or late_effects > _LATE_EFFECTS:
             break
         handed_out.append(
             QueuedOperation(
@@ -286,7 +288,7 @@ def _until_first_obstacle(
                 stream=name,
                 destination=destination,
                 state="waiting",
-                stored=payload if only_text else operation,
+                stored=stored,
                 attempts=attempts,
                 maybe_applied=maybe_applied,
                 appended_at=appended_at,

@@ -51,7 +51,8 @@ class Drain:
         journal: What to empty.
         destination: Whose operations.
         worker: Makes a worker; each thread has its own.
-        forward: Moves into the journal what is not there yet; called first.
+        forward: Moves into the journal what is not there yet.
+        left_elsewhere: Counts what could not be moved into the journal.
         threads: How many streams are in flight at once.
         prune: Called at the end of each run; deletes old entries now and then.
     """
@@ -62,6 +63,7 @@ class Drain:
         destination: str,
         worker: Callable[[], SyncWorker],
         forward: Callable[[], object],
+        left_elsewhere: Callable[[], int],
         threads: int,
         prune: Callable[[], int] = lambda: 0,
     ) -> None:
@@ -69,6 +71,7 @@ class Drain:
         self._destination = destination
         self._worker = worker
         self._forward = forward
+        self._left_elsewhere = left_elsewhere
         self._threads = threads
         self._prune = prune
 
@@ -90,9 +93,9 @@ class Drain:
             JournalUnavailableError: The journal cannot be reached.
         """
         report = DrainReport()
-        self._forward()
         last_progress = time.monotonic()
         while not stop.is_set():
+            self._forward()
             delivered = self._run_workers(report, stop, on_progress)
             backlog = self._journal.journal_backlog(self._destination)
             on_progress(report, backlog)
@@ -114,7 +117,7 @@ class Drain:
         return report
 
     def _note(self, report: DrainReport, backlog: Backlog) -> int:
-        report.left = backlog.by_destination.get(self._destination, 0)
+        report.left = backlog.by_destination.get(self._destination, 0) + self._left_elsewhere()
         report.others = {
             name: count
             for name, count in backlog.by_destination.items()

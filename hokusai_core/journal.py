@@ -7,7 +7,7 @@ thousand, and all that is in them was checked when the operation was made.
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from hokusai_core.operations import AnyOperation, Value, dump_operation, load_operation
 
@@ -78,8 +78,8 @@ class Entry:
 class QueuedOperation(NamedTuple):
     """An operation as it stands in the journal; times are seconds since 1970 by the journal's clock.
 
-    ``stored`` is the operation, or its text, which this release has read once; None where the
-    payload's kind or schema version is not known to it, and the entry is left alone.
+    ``stored`` is the operation, or its text, whose kind and schema version are known to this release;
+    None where they are not, and the entry is left alone.
     ``maybe_applied`` says that an earlier attempt may have reached the primary. ``retried_at`` is
     when a person let a dead letter wait again. In listings, ``next_attempt_at`` and ``waiting_for``
     are those of its stream, while it waits.
@@ -104,9 +104,14 @@ class QueuedOperation(NamedTuple):
 
     @property
     def operation(self) -> AnyOperation | None:
-        """The operation; where only its text is held, read from it each time."""
+        """The operation; where only its text is held, read from it each time. None: it is unreadable."""
         stored = self.stored
-        return load_operation(stored) if isinstance(stored, str) else stored
+        if not isinstance(stored, str):
+            return stored
+        try:
+            return load_operation(stored)
+        except ValidationError:
+            return None
 
 
 class ClaimRequest(Value):

@@ -78,6 +78,7 @@ __all__ = [
     "UpdateRun",
     "Value",
     "VersionOperation",
+    "begins_as_known_batch",
     "dump_operation",
     "json_text",
     "load_operation",
@@ -129,6 +130,17 @@ OPERATION_KINDS: tuple[type[Operation], ...] = (
 def dump_operation(operation: Operation) -> str:
     """Give an operation's JSON text, as the journal stores it."""
     return operation.model_dump_json()
+
+
+_BATCH_BEGINS = dump_operation(LogBatch(run_id="")).partition('"op_id"')[0]
+
+
+def begins_as_known_batch(text: str) -> bool:
+    """Say whether a JSON text is that of a :class:`LogBatch` which this release knows.
+
+    Kind and schema version stand first; whether the rest is sound shows when it is read.
+    """
+    return text.startswith(_BATCH_BEGINS)
 
 
 def json_text(text: str) -> str:

@@ -31,7 +31,8 @@ def first_parcels(entries: Sequence[QueuedOperation]) -> Iterator[Parcel]:
 
     Returns:
         The batches at the beginning, joined to as few requests as the limits allow; or else the
-        first operation alone, with those that ask for the same thing again.
+        first operation alone, with those that ask for the same thing again. Nothing where the first
+        entry is damaged.
     """
     batches = _batches_at_the_beginning(entries)
     if not batches:
@@ -39,7 +40,8 @@ def first_parcels(entries: Sequence[QueuedOperation]) -> Iterator[Parcel]:
         return
     start = 0
     # One at a time, as each is read from its text: so few are in memory.
-    for joined in coalesce(cast("LogBatch", entry.operation) for entry in batches):
+    sound = itertools.takewhile(lambda one: one is not None, (one.operation for one in batches))
+    for joined in coalesce(cast("Iterator[LogBatch]", sound)):
         yield Parcel(joined.operation, tuple(batches[start : start + joined.count]))
         start += joined.count
 

@@ -74,18 +74,17 @@ def _metrics_text(
 ) -> str:
     numbers = to_json(values, inf_nan_mode="strings").decode()[1:-1].split(",")
     end = f',"timestamp":{timestamp},"step":{step}}}'
-    return ",".join(
-        [
-            beginning + number + end
-            for beginning, number in zip(_beginnings(keys), numbers, strict=True)
-        ]
-    )
+    return (_template(keys) % tuple(numbers)).replace(_END, end)
+
+
+_END = "\0"
+"""Stands for the end of each point; in JSON text, this character does not occur."""
 
 
 @lru_cache(maxsize=64)
-def _beginnings(keys: tuple[str, ...]) -> tuple[str, ...]:
-    """Give the text of points up to their values; a loop logs the same keys in each step."""
-    return tuple([f'{{"key":{_quoted(key)},"value":' for key in keys])
+def _template(keys: tuple[str, ...]) -> str:
+    """Give the text of points with places for their values; a loop logs the same keys in each step."""
+    return ",".join([f'{{"key":{_quoted(key).replace("%", "%%")},"value":%s{_END}' for key in keys])
 
 
 @lru_cache(maxsize=1024)
@@ -95,10 +94,12 @@ def _quoted(text: str) -> str:
 
 def split_points(calls: Sequence[Points]) -> Sequence[Sequence[Points]]:
     """Give the points, in order, in parts that surely fit into one request each."""
-    if sum([len(keys) for keys, *_ in calls]) <= SURELY_FITTING_METRICS:
+    count = sum([len(keys) for keys, *_ in calls])
+    if count <= SURELY_FITTING_METRICS:
         return (calls,)
-    most = fitting_metrics(max([len(key) for keys, *_ in calls for key in keys]))
-    return tuple(_cut(calls, most))
+    different = {keys for keys, *_ in calls}
+    most = fitting_metrics(max([len(key) for keys in different for key in keys]))
+    return (calls,) if count <= most else tuple(_cut(calls, most))
 
 
 def _cut(calls: Sequence[Points], most: int) -> Iterator[Sequence[Points]]:

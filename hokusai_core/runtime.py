@@ -260,6 +260,7 @@ class Runtime:
             self.destination,
             lambda: self._new_worker("sync"),
             self._forward,
+            self._waiting_in_spool,
             self.settings.sync_threads,
             prune=self._pruner.prune_if_due,
         )
@@ -403,6 +404,12 @@ class Runtime:
         self.points.gather()
         forwarder = self._forwarder()
         return forwarder.forward() if forwarder else 0
+
+    def _waiting_in_spool(self) -> int:
+        spool = self.fallback.spool if self.fallback else None
+        if spool is None:
+            return 0
+        return spool.journal_backlog(self.destination).by_destination.get(self.destination, 0)
 
     def _dead(self, entry: QueuedOperation, error: str) -> None:
         self.reporter.refused()

@@ -61,6 +61,7 @@ logger = logging.getLogger(__name__)
 _BACKOFF_BASE_SECONDS = 1.0
 _REFERENCE_SECONDS = 5.0
 _PROBE_SECONDS = 1.0
+_LONG_SECONDS = 60.0
 _CLAIM_LIMIT = 5_000
 _WIDEST_CLAIM = 1_000_000
 
@@ -193,7 +194,12 @@ class SyncWorker:
     def _parcels(self, progress: Progress) -> Iterator[Parcel]:
         """Give what to send in order; what was settled meanwhile has left ``progress.left``."""
         while progress.left:
-            yield from first_parcels(progress.left)
+            parcels = first_parcels(progress.left)
+            first = next(parcels, None)
+            if first is None:
+                raise _Held(Release(retry_in=_LONG_SECONDS, error=_damaged(progress.left[0])))
+            yield first
+            yield from parcels
             self._finish(progress)
 
     def _carry(self, parcel: Parcel, progress: Progress) -> None:
@@ -427,3 +433,10 @@ class SyncWorker:
         now = self._clock.monotonic()
         self._journal.journal_settle(progress.claim, tuple(settlements))
         progress.take_out(settlements, now)
+
+
+def _damaged(entry: QueuedOperation) -> str:
+    return (
+        f"The payload of {entry.op_id} is damaged in the journal. What comes after it waits. Look at it "
+        f"with `hokusai queue show {entry.op_id}`; `hokusai queue discard {entry.op_id}` gives it up."
+    )

@@ -203,6 +203,8 @@ def test_killed_while_the_spool_is_forwarded(
     load = Workload()
     away = f"postgresql+psycopg://nobody@127.0.0.1:{free_port()}/nowhere"
     load.write(settings | {"database_url": away}, tmp_path)
-    victim = workers.start(Job(mlflow_server.url, settings | VICTIM, point, wait_seconds=30))
+    # The one that finishes finds the spool claimed, and has to come back to it.
+    held = settings | VICTIM | {"lease_seconds": 2.0}
+    victim = workers.start(Job(mlflow_server.url, held, point, wait_seconds=30))
     assert victim.ended_by() == -signal.SIGKILL
     finish(mlflow_server, settings, workers, load, tmp_path)
