@@ -12,7 +12,6 @@ import mlflow  # noqa: F401 - before its modules (see mlflow_entities)
 import requests
 from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
 from mlflow.tracking.request_auth.registry import fetch_auth
-from mlflow.tracking.request_header.registry import resolve_request_headers
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.proto_json_utils import parse_dict
 from mlflow.utils.rest_utils import MlflowHostCreds
@@ -20,6 +19,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 
 from hokusai_backend_mlflow.destination import without_credentials
 from hokusai_backend_mlflow.errors import FAST_SECONDS, from_answer, from_failure
+from hokusai_backend_mlflow.request_headers import RequestHeaders
 from hokusai_backend_mlflow.sent_secrets import without_secrets
 from hokusai_backend_mlflow.watched_sockets import Watch, WatchedAdapter, watching
 from hokusai_core.clock import Deadline
@@ -79,6 +79,7 @@ class Transport:
         self._session_process = 0
         self._proven: MlflowHostCreds | None = None
         self._workspaces_checked = False
+        self._request_headers = RequestHeaders()
 
     def host_creds(self) -> MlflowHostCreds:
         """Give address and credentials as they are now (tokens are renewed in the environment)."""
@@ -198,7 +199,7 @@ class Transport:
         seconds = watch.remaining()
         if seconds <= 0:
             raise UnavailableError(f"No time was left to ask {without_credentials(url)}.")
-        sent_headers = {**resolve_request_headers(), **(headers or {})}
+        sent_headers = {**self._request_headers.current(), **(headers or {})}
         if workspace := get_request_workspace():
             sent_headers.setdefault(WORKSPACE_HEADER_NAME, workspace)
         return self._own_session().request(

@@ -40,6 +40,10 @@ _MOST_TEXTS = 10_000
 """Runs and keys that are known at once; with more, they are written again."""
 
 
+_NOBODY: tuple[str, tuple[str, ...], int, struct.Struct] = ("", (), 0, CALL_HEAD)
+"""No run with no keys."""
+
+
 def files_can_be_locked() -> bool:
     """Say whether this system has the locks on which this module depends."""
     return fcntl is not None
@@ -57,6 +61,7 @@ class PointsFile:
         self._folder = folder
         self._destination = destination
         self._texts: dict[tuple[str, tuple[str, ...]], tuple[int, struct.Struct]] = {}
+        self._last = _NOBODY
         self._naming = False
         self._forget()
 
@@ -71,8 +76,11 @@ class PointsFile:
             OSError: They are not in the file, for example because the disk is full.
         """
         keys, values, timestamp, step = points
-        known = self._texts.get((run_id, keys)) or self._name(run_id, keys)
-        number, layout = known
+        if keys is self._last[1] and run_id is self._last[0]:
+            _, _, number, layout = self._last
+        else:
+            number, layout = self._texts.get((run_id, keys)) or self._name(run_id, keys)
+            self._last = run_id, keys, number, layout
         self._write(layout.pack(CALL, number, timestamp, step, *values))
 
     def clear(self) -> None:
@@ -81,7 +89,7 @@ class PointsFile:
         Raises:
             OSError: It is not empty.
         """
-        self._texts.clear()
+        self._forget_texts()
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
 
@@ -101,7 +109,11 @@ class PointsFile:
         self._let_go: Callable[[], object] = _nothing
         self._keep: Callable[[], object] = _nothing
         self._descriptor = -1
+        self._forget_texts()
+
+    def _forget_texts(self) -> None:
         self._texts.clear()
+        self._last = _NOBODY
 
     def _name(self, run_id: str, keys: tuple[str, ...]) -> tuple[int, struct.Struct]:
         """Write the run and the keys of calls that follow; gives the number that stands for them."""

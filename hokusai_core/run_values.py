@@ -37,6 +37,7 @@ class RunValues:
         self._buffer = runtime.points.buffer()
         self._timestamps = PointTimestamps()
         self._checked_keys: set[str] = set()
+        self._last_keys: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._metrics: dict[str, tuple[int, int, float]] = {}
         """Step, timestamp and value of the newest point of each key."""
@@ -179,8 +180,13 @@ class RunValues:
         self, keys: tuple[str, ...], values: tuple[Any, ...], step: Any, timestamp: Any
     ) -> Points:
         """Check what a call logs, and give it its time."""
-        if not self._checked_keys.issuperset(keys):
-            keys = tuple([self._checked_key(key) for key in keys])
+        if keys == self._last_keys:
+            # A loop logs the same keys in each step: neither these nor a set of them is looked at.
+            keys = self._last_keys
+        else:
+            if not self._checked_keys.issuperset(keys):
+                keys = tuple([self._checked_key(key) for key in keys])
+            self._last_keys = keys
         if not _ONLY_FLOATS.issuperset(map(type, values)):
             values = tuple(map(validation.metric_value, values, keys))
         if type(step) is int and -_PLAIN_STEP < step < _PLAIN_STEP:

@@ -68,3 +68,35 @@ def test_an_authentication_plugin_that_fails_is_an_outage(
         opened(server.url).write(BATCH, soon())
     assert not caught.value.maybe_applied
     assert server.requests == []
+
+
+def test_mlflows_own_header_providers_are_asked_once_and_a_later_plugin_each_time(
+    stub: MakeStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Counting(Headers):
+        def request_headers(self) -> dict[str, str]:
+            asked.append("plugin")
+            return {"X-Team": str(len(asked))}
+
+    plain = header_registry.resolve_request_headers
+
+    def resolve() -> dict[str, str]:
+        asked.append("all")
+        headers: dict[str, str] = plain()
+        return headers
+
+    monkeypatch.setattr(header_registry, "resolve_request_headers", resolve)
+    server = stub()
+    backend = opened(server.url)
+    for _ in range(3):
+        backend.write(BATCH, soon())
+    assert asked == ["all"]
+    assert {name: server.requests[-1].headers[name] for name in plain()} == plain()
+    use(monkeypatch, header_registry, Counting)
+    asked.clear()
+    for _ in range(2):
+        backend.write(BATCH, soon())
+    assert asked == ["all", "plugin"] * 2
+    assert server.requests[-1].headers["X-Team"] == "4"

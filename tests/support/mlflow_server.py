@@ -78,6 +78,12 @@ class MlflowServer:
         self.kill()
         return self.start()
 
+    def give_way(self) -> Self:
+        """Let all other processes go first, as if the server ran on another machine."""
+        assert self._process is not None
+        os.setpriority(os.PRIO_PGRP, self._process.pid, 19)
+        return self
+
     def log(self) -> str:
         """Give what the server has printed."""
         return (self.folder / "server.log").read_text(encoding="utf-8", errors="replace")
