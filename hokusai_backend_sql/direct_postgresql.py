@@ -1,7 +1,6 @@
 """Single statements on PostgreSQL without SQLAlchemy, each committed in its one round trip."""
 
 from collections import deque
-from collections.abc import Mapping
 from typing import cast
 
 import psycopg
@@ -26,7 +25,7 @@ class DirectPostgresql:
         self._idle: deque[BoundedConnection] = deque()
         self._inherited: list[BoundedConnection] = []
 
-    def run(self, statement: str, parameters: Mapping[str, object]) -> object:
+    def run(self, statement: str, parameters: tuple[object, ...]) -> object:
         """Run a statement, commit it, and give the first value of its first row, or None.
 
         Raises:
@@ -34,7 +33,8 @@ class DirectPostgresql:
         """
         connection = self._take()
         try:
-            row = connection.execute(statement, parameters).fetchone()
+            cursor = connection.execute(statement, parameters)
+            row = cursor.fetchone() if cursor.description else None
         except psycopg.Error as cause:
             connection.close()
             raise DBAPIError.instance(

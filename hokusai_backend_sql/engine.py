@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,7 +121,7 @@ class Database:
         finally:
             self._gate.leave(threads)
 
-    def run_committed(self, statement: str, parameters: Mapping[str, object]) -> object:
+    def run_committed(self, statement: str, parameters: tuple[object, ...] = ()) -> object:
         """Run one statement on PostgreSQL and commit it in the same round trip; gives its value.
 
         Errors are those of :meth:`begin`.

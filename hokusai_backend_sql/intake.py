@@ -1,14 +1,14 @@
-"""Single entries of a SQLite journal go in by one small write, and are put in order later.
+"""Single entries of a journal go in by one small write, and are put in order later.
 
-The table of operations has six indexes and counts in the rows of streams, so that claims and figures
+The table of operations has eight indexes and counts in the rows of streams, so that claims and figures
 are cheap; a commit into it writes about ten pages. A training loop in an outage would pay that for
-each metric. So a single entry goes into a table without indexes, one page, durable when the call
-returns. Whoever asks the journal anything moves what is there into the table of operations first, in
-its order, in one transaction: an entry is in exactly one of the two tables.
+each metric. So a single entry goes into a table without indexes, durable when the call returns: here
+that of a SQLite file, in :mod:`hokusai_backend_sql.postgresql_intake` that of a server. Whoever asks the
+journal anything moves what is there into the table of operations first, in its order, in one
+transaction: an entry is in exactly one of the two tables.
 """
 
 import json
-import time
 from functools import lru_cache
 
 from sqlalchemy import Connection, text
@@ -52,6 +52,7 @@ _INSERT = text(
     "late_effects_matter, primary_id, maybe_applied, not_before, unmarked_not_before, appended_at, "
     "error) SELECT op_id, kind, stream, destination, 'waiting', payload, late_effects_matter, '', "
     "0, appended_at, appended_at, appended_at, error FROM intake WHERE number <= :last "
+    "AND NOT EXISTS (SELECT 1 FROM pruned_operations WHERE pruned_operations.op_id = intake.op_id) "
     "ORDER BY number ON CONFLICT (op_id) DO NOTHING"
 )
 _STREAMS = text("SELECT DISTINCT stream, destination FROM intake WHERE number <= :last")
@@ -68,7 +69,7 @@ _EMPTY = text("DELETE FROM intake WHERE number <= :last")
 
 
 def row(entry: Entry) -> tuple[object, ...] | None:
-    """Give the parameters of :data:`ADD`; None where the entry is too large for this way."""
+    """Give the parameters of an append but the time; None where the entry is too large for this way."""
     payload = entry.payload
     if len(payload) > LONGEST_PAYLOAD:
         return None
@@ -82,7 +83,6 @@ def row(entry: Entry) -> tuple[object, ...] | None:
         entry.late_effects_matter,
         _as_json(requires) if requires else "",
         entry.error,
-        time.time(),
     )
 
 
@@ -91,11 +91,11 @@ def _as_json(keys: frozenset[str]) -> str:
     return json.dumps(sorted(keys))
 
 
-def move_some(connection: Connection) -> int:
-    """Move the oldest entries into the table of operations; returns how many."""
+def move_some(connection: Connection) -> None:
+    """Move the oldest entries into the table of operations, and count them in their streams."""
     last, count = connection.execute(_LAST, {"most": MOVED_AT_ONCE}).one()
     if not count:
-        return 0
+        return
     up_to = {"last": last}
     connection.execute(_ANNOUNCE, up_to)
     if connection.execute(_INSERT, up_to).rowcount < count:
@@ -105,4 +105,3 @@ def move_some(connection: Connection) -> int:
         )
     connection.execute(_INSERT_WAITS, up_to)
     connection.execute(_EMPTY, up_to)
-    return int(count)

@@ -1,6 +1,7 @@
 """The journal's hooks over one database; each is one transaction, and none stays open after it."""
 
 import threading
+import time
 from typing import BinaryIO, cast
 
 from sqlalchemy import select
@@ -12,7 +13,7 @@ from hokusai_backend_sql import (
     intake,
     listings,
     moving,
-    postgresql_append,
+    postgresql_intake,
     retention,
     settling,
 )
@@ -69,15 +70,13 @@ class SqlJournal:
 
     def _append_one(self, entry: Entry) -> bool:
         """Store a new entry by one statement; False where it is too large for that."""
+        row = intake.row(entry)
+        if row is None:
+            return False
         if self._database.is_sqlite:
-            row = intake.row(entry)
-            if row is None:
-                return False
-            self._database.run_alone(intake.ADD, row)
+            self._database.run_alone(intake.ADD, (*row, time.time()))
         else:
-            self._database.run_committed(
-                postgresql_append.APPEND, postgresql_append.parameters(entry)
-            )
+            self._database.run_committed(postgresql_intake.ADD, row)
         return True
 
     @hookimpl
@@ -211,17 +210,17 @@ class SqlJournal:
 
         Those that come meanwhile are left: a fast writer would otherwise keep a reader here.
         """
-        if not self._database.is_sqlite:
-            return
-        last = self._intake_number(intake.LAST)
+        ways = intake if self._database.is_sqlite else postgresql_intake
+        last = self._intake_number(ways.LAST)
         if not last:
             return
         # One thread moves: SQLite lets those that wait for its lock starve.
         with self._emptying:
-            while 0 < self._intake_number(intake.FIRST) <= last:
+            while 0 < self._intake_number(ways.FIRST) <= last:
                 with self._database.begin() as connection:
-                    intake.move_some(connection)
+                    ways.move_some(connection)
 
     def _intake_number(self, statement: str) -> int:
         """Give the first or last number in the intake; 0 where it is empty."""
-        return cast("int | None", self._database.run_alone(statement)) or 0
+        run = self._database.run_alone if self._database.is_sqlite else self._database.run_committed
+        return cast("int | None", run(statement)) or 0

@@ -139,8 +139,8 @@ intake = Table(
     Column("error", Text, nullable=False),
     Column("appended_at", Double, nullable=False),
 )
-"""Where single entries go first on SQLite: see :mod:`hokusai_backend_sql.intake`. It has no index,
-so that a commit writes one page. On PostgreSQL it stays empty."""
+"""Where single entries go first: see :mod:`hokusai_backend_sql.intake`. It has no index, so that a
+commit writes one page."""
 
 streams = Table(
     "streams",
@@ -194,5 +194,5 @@ def _tune(table: SchemaItem, connection: Connection, **_keywords: Any) -> None:
         connection.execute(text(f"ALTER TABLE {SCHEMA_NAME}.{table.name} SET ({QUEUE_STORAGE})"))
 
 
-for _table in (operations, streams, operation_keys, operation_waits):
+for _table in (operations, streams, operation_keys, operation_waits, intake):
     event.listen(_table, "after_create", _tune)

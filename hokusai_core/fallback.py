@@ -148,7 +148,10 @@ class FallbackStore:
         Raises:
             JournalUnavailableError: Where the journal cannot tell.
         """
-        return self._ask_journal(lambda journal: journal.journal_aliases(primary_ids))
+        # A local file is asked in any case: what is not known now would go into a stream of its own.
+        return self._ask_journal(
+            lambda journal: journal.journal_aliases(primary_ids), always=self._spool is None
+        )
 
     def read(self, query: EntryQuery) -> tuple[QueuedOperation, ...]:
         """Read entries, the journal's before the spool's; each ``op_id`` once.

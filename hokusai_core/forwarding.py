@@ -1,6 +1,7 @@
 """Moves what is in the spool into the shared journal, in order and once."""
 
 from hokusai_core.hookspecs import Journal
+from hokusai_core.identifiers import creation_of
 from hokusai_core.journal import (
     ClaimRequest,
     Entry,
@@ -9,7 +10,7 @@ from hokusai_core.journal import (
     Release,
     Settlement,
 )
-from hokusai_core.operations import LogArtifact
+from hokusai_core.operations import AnyOperation, LogArtifact, RunOperation
 from hokusai_core.settings import Settings
 
 _PAGE = 500
@@ -21,6 +22,9 @@ class Forwarder:
     Operations go in the order in which they came to the spool, whatever their streams, because an
     operation may wait for one of another stream that came before it. Several forwarders at once
     harm nothing: an operation is always appended after all that came before it.
+
+    While the journal was away, nobody could tell which two ids are one run's. So what is there under a
+    primary's id is forwarded under the provisional one, in the one stream that keeps its order.
 
     Args:
         spool: Where operations are.
@@ -57,9 +61,9 @@ class Forwarder:
 
     def _forward(self, entry: QueuedOperation) -> bool:
         """Append one entry to the journal; False for one that this release does not know."""
-        operation = entry.operation
-        if operation is None:
+        if entry.operation is None:
             return False
+        operation = self._under_one_id(entry.operation)
         waits = entry.maybe_applied and operation.late_effects_matter
         forwarded = Entry(
             operation=operation,
@@ -75,6 +79,12 @@ class Forwarder:
         else:
             self._journal.journal_append((forwarded,), None)
         return True
+
+    def _under_one_id(self, operation: AnyOperation) -> AnyOperation:
+        if not isinstance(operation, RunOperation) or creation_of(operation.run_id) is not None:
+            return operation
+        known = self._journal.journal_aliases((operation.run_id,))
+        return operation.renamed(known) if known else operation
 
     def _settle(self, forwarded: set[str]) -> None:
         """Settle in the spool what the journal has now."""

@@ -30,9 +30,10 @@ from hokusai_core.operations import AnyOperation
 from hokusai_core.outages import OutageReporter
 from hokusai_core.plugins import BackendConfig
 from hokusai_core.reading import Sources
+from hokusai_core.resolution import settings_with
 from hokusai_core.router import Circuits, Router
 from hokusai_core.run_reads import RunReader
-from hokusai_core.settings import Settings
+from hokusai_core.settings import Delivery, Settings
 from hokusai_core.snapshots import RunSnapshots
 from hokusai_core.streams import StreamStates
 from hokusai_core.sync import SyncWorker
@@ -276,10 +277,14 @@ class SimulatedProcess:
         world: What it shares with the others.
         name: Names it in listings.
         spool: Its local spool, which outlives it; None for a process that has none.
+        delivery: Whether its writes go to the primary at once, or to the journal first.
     """
 
-    def __init__(self, world: World, name: str, spool: Journal | None) -> None:
+    def __init__(
+        self, world: World, name: str, spool: Journal | None, delivery: Delivery = "direct"
+    ) -> None:
         self.world = world
+        self._settings = settings_with(world.settings, delivery=delivery)
         self.name = name
         self.spool = spool
         self.restart()
@@ -288,7 +293,7 @@ class SimulatedProcess:
         """End the process, and begin another that knows nothing but what is stored."""
         world = self.world
         self.life = Life(self.name)
-        settings = world.settings
+        settings = self._settings
         with _repeatable_randomness():
             circuits = Circuits(self._breaker(), self._breaker())
             life = self.life

@@ -25,7 +25,7 @@ from hokusai_core.operations import (
     LogArtifact,
     LogBatch,
 )
-from hokusai_core.settings import Settings
+from hokusai_core.settings import Delivery, Settings
 from hokusai_core.testing.ledger import Ledger, LoggedRun, LoggedVersion, Register, Write
 from hokusai_core.testing.simulation import (
     Killed,
@@ -60,6 +60,9 @@ class SyncDriver(RuleBasedStateMachine):
     open_place: ClassVar[OpenPlace] = MemoryPlace
     """Opens the journal under test; called for each example."""
 
+    deliveries: ClassVar[tuple[Delivery, Delivery]] = ("direct", "direct")
+    """How the two processes deliver."""
+
     def __init__(self) -> None:
         super().__init__()
         clock = SimulatedClock()
@@ -69,8 +72,8 @@ class SyncDriver(RuleBasedStateMachine):
         self.world = World(type(self).open_place(clock), clock, settings)
         spool = MemoryPlace(clock).journal
         self.processes = [
-            SimulatedProcess(self.world, "first", spool),
-            SimulatedProcess(self.world, "second", None),
+            SimulatedProcess(self.world, "first", spool, self.deliveries[0]),
+            SimulatedProcess(self.world, "second", None, self.deliveries[1]),
         ]
         self.ledger = Ledger(self.world.name("experiment"))
         self.model_name = self.world.name("model")

@@ -65,7 +65,7 @@ def storage_settings(connection: Connection) -> dict[str, str]:
 
 
 def expected_storage(database: Database) -> dict[str, str]:
-    tables = ("operations", "streams", "operation_keys", "operation_waits")
+    tables = ("operations", "streams", "operation_keys", "operation_waits", "intake")
     options = QUEUE_STORAGE.replace(" = ", "=")
     return {} if database.is_sqlite else dict.fromkeys(tables, options)
 

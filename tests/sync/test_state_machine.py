@@ -15,6 +15,7 @@ from hokusai_core.hookspecs import Journal
 from hokusai_core.journal import Claim, EntryQuery, QueuedOperation
 from hokusai_core.primary_lookups import PrimaryLookups
 from hokusai_core.router import Router
+from hokusai_core.settings import Delivery
 from hokusai_core.testing.journal_tables import StreamRecord
 from hokusai_core.testing.memory_journal import MemoryJournal
 from hokusai_core.testing.simulation import SimulatedClock
@@ -58,6 +59,23 @@ def over(open_place: Callable[[SimulatedClock], object]) -> type[SyncMachine]:
     return type("Machine", (SyncMachine,), {"open_place": staticmethod(open_place)})
 
 
+DELIVERIES: list[tuple[Delivery, Delivery]] = [
+    ("direct", "direct"),
+    ("queued", "queued"),
+    ("direct", "queued"),
+    ("queued", "direct"),
+]
+"""Of the two processes; the first has a spool."""
+
+deliveries = pytest.mark.parametrize("deliveries", DELIVERIES, ids="-".join)
+
+
+def delivering(
+    machine: type[SyncMachine], deliveries: tuple[Delivery, Delivery]
+) -> type[SyncMachine]:
+    return type("Machine", (machine,), {"deliveries": deliveries})
+
+
 @pytest.fixture
 def sql_machine(open_sql: OpenSql, database_url: str, database: Database) -> type[SyncMachine]:
     place = SqlPlace(open_sql(database_url).journal, database)
@@ -65,8 +83,9 @@ def sql_machine(open_sql: OpenSql, database_url: str, database: Database) -> typ
     return over(lambda _clock: place)
 
 
-def test_memory_journal() -> None:
-    run_state_machine_as_test(SyncMachine, settings=_FAST)
+@deliveries
+def test_memory_journal(deliveries: tuple[Delivery, Delivery]) -> None:
+    run_state_machine_as_test(delivering(SyncMachine, deliveries), settings=_FAST)
 
 
 def test_sql_journals(sql_machine: type[SyncMachine]) -> None:
@@ -75,14 +94,19 @@ def test_sql_journals(sql_machine: type[SyncMachine]) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_memory_journal_for_long() -> None:
-    run_state_machine_as_test(SyncMachine, settings=_SOAK)
+@deliveries
+def test_memory_journal_for_long(deliveries: tuple[Delivery, Delivery]) -> None:
+    run_state_machine_as_test(delivering(SyncMachine, deliveries), settings=_SOAK)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_sql_journals_for_long(sql_machine: type[SyncMachine]) -> None:
-    run_state_machine_as_test(sql_machine, settings=settings(_SOAK, max_examples=100))
+@deliveries
+def test_sql_journals_for_long(
+    sql_machine: type[SyncMachine], deliveries: tuple[Delivery, Delivery]
+) -> None:
+    machine = delivering(sql_machine, deliveries)
+    run_state_machine_as_test(machine, settings=settings(_SOAK, max_examples=100))
 
 
 def without_fence(monkeypatch: pytest.MonkeyPatch) -> None:

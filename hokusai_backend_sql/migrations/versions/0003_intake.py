@@ -1,4 +1,4 @@
-"""A table without indexes, where single entries go first on SQLite.
+"""A table without indexes, where single entries go first.
 
 Revision ID: 0003
 """
@@ -10,6 +10,11 @@ revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+
+_QUEUE_STORAGE = (
+    "fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, "
+    "autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0"
+)
 
 
 def upgrade() -> None:
@@ -33,3 +38,5 @@ def upgrade() -> None:
         sa.Column("appended_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("number", name="intake_primary"),
     )
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(f"ALTER TABLE hokusai.intake SET ({_QUEUE_STORAGE})")
