@@ -57,8 +57,9 @@ class Settings(EnvironmentModel):
     call waits for the primary, and on from there in the background."""
     durability: Durability = "machine"
     """What a returned write into a local file survives: the loss of power, or the end of the process
-    by ``kill -9``; ``relaxed``: in queued delivery, metrics of the last 50 ms may be lost with the
-    process; in direct delivery, as ``process``."""
+    by ``kill -9`` (queued metrics are then gathered in a file beside the journal); ``relaxed``: in
+    queued delivery, metrics of the last 50 ms may be lost with the process; in direct delivery, as
+    ``process``."""
     long_values: Literal["truncate", "error"] = "truncate"
     """What to do with a param or tag value above MLflow's limit."""
 
