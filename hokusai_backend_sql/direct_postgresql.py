@@ -7,6 +7,7 @@ import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from hokusai_backend_sql.errors import NotConnectedError
 from hokusai_backend_sql.postgresql import BoundedConnection, is_stale
 
 _KEPT = 4
@@ -29,6 +30,7 @@ class DirectPostgresql:
         """Run a statement, commit it, and give the first value of its first row, or None.
 
         Raises:
+            NotConnectedError: Nothing was sent.
             sqlalchemy.exc.SQLAlchemyError: As the engine would.
         """
         connection = self._take()
@@ -68,7 +70,10 @@ class DirectPostgresql:
             if not is_stale(connection):
                 return connection
             connection.close()
-        pooled = self._engine.raw_connection()
+        try:
+            pooled = self._engine.raw_connection()
+        except psycopg.Error as cause:
+            raise NotConnectedError(None, None, cause, hide_parameters=True) from cause
         connection = cast("BoundedConnection", pooled.dbapi_connection)
         pooled.detach()
         connection.autocommit = True

@@ -16,7 +16,7 @@ from sqlalchemy.pool import Pool
 
 from hokusai_backend_sql import upgrade
 from hokusai_backend_sql.direct_sqlite import DirectSqlite
-from hokusai_backend_sql.errors import may_be_applied, sqlstate, translate
+from hokusai_backend_sql.errors import NotConnectedError, may_be_applied, sqlstate, translate
 from hokusai_backend_sql.sqlite_file import SYNCED, WRITES, create_sqlite_engine, prepare_file
 from hokusai_backend_sql.time_limits import remaining
 from hokusai_core.errors import JournalUnavailableError, UnavailableError
@@ -134,7 +134,8 @@ class Database:
             return self._direct_postgresql.run(statement, parameters)
         except SQLAlchemyError as cause:
             self._ready = False
-            lost = not sqlstate(cause) and not isinstance(cause, PoolTimeoutError)
+            unsent = isinstance(cause, PoolTimeoutError | NotConnectedError)
+            lost = not sqlstate(cause) and not unsent
             raise self._translate(cause, commit_under_way=lost) from cause
 
     def upgrade(self) -> str:

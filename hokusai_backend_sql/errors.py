@@ -63,6 +63,10 @@ def translate(
     return RejectedError(message)
 
 
+class NotConnectedError(OperationalError):
+    """No connection was made, so nothing was sent."""
+
+
 def sqlstate(cause: SQLAlchemyError) -> str:
     """Give the five characters of the SQL standard's error code, "" where there is none."""
     original = cause.orig if isinstance(cause, DBAPIError) else None

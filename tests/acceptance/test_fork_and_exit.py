@@ -205,8 +205,11 @@ def test_ctrl_c_in_an_outage_fails_the_run_and_keeps_what_was_logged(
             assert process.stdout.readline() == "in the loop\n"
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=30)
-        assert process.returncode == -signal.SIGINT
-        assert "KeyboardInterrupt" in err
+        # Python forgets that Ctrl-C was the end where a thread imports something in its last moments:
+        # the drainer is about to look for the server.
+        assert process.returncode in {-signal.SIGINT, 1}
+        assert err.count("Traceback") == 1
+        assert "\nKeyboardInterrupt\n" in err
         assert "Not delivered yet" in err
         proxy.mode = "pass"
         sync = """

@@ -24,12 +24,13 @@ from hokusai_core.errors import (
     UnavailableError,
 )
 from hokusai_core.hookspecs import Journal
-from hokusai_core.journal import EntryQuery, Release
+from hokusai_core.journal import Entry, EntryQuery, Release
 from hokusai_core.settings import Settings
 from tests.sql.queueing import append, claim, delivered, log_metric, request
 from tests.support.postgres import PostgresServer
 from tests.support.relay import relay_to
 from tests.support.sql_fixtures import OpenSql
+from tests.support.tcp_gate import TcpGate
 
 SECRET = "hush-hush"
 
@@ -299,3 +300,32 @@ def test_a_database_file_that_was_deleted_is_made_anew(
     assert append(journal, log_metric("a", 2)) == 1
     assert (tmp_path / "database" / "hokusai.db").stat().st_mode & 0o777 == 0o600
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_what_was_not_sent_is_known_to_be_stored_nowhere(
+    open_sql: OpenSql, postgres_database: URL
+) -> None:
+    """A kept connection that is dead, and a server that refuses a new one: nothing is in doubt."""
+    host = postgres_database.host or str(postgres_database.query["host"])
+    gate = TcpGate(host, postgres_database.port or 5432)
+    try:
+        url = postgres_database.set(host="127.0.0.1", port=gate.port, query={})
+        journal = open_sql(url.render_as_string(hide_password=False)).journal
+        metrics = [log_metric("a", n) for n in range(3)]
+
+        def add(number: int) -> int:
+            entry = Entry(operation=metrics[number], destination="here", fresh=True)
+            return journal.journal_append((entry,), None)
+
+        add(0)
+        gate.shut()
+        for hook in (lambda: add(1), lambda: journal.journal_read(EntryQuery())):
+            with pytest.raises(JournalUnavailableError) as failed:
+                hook()
+            assert not failed.value.maybe_applied
+        gate.open()
+        add(2)
+        found = [one.op_id for one in journal.journal_read(EntryQuery())]
+        assert found == [metrics[0].op_id, metrics[2].op_id]
+    finally:
+        gate.close()
