@@ -20,6 +20,9 @@ LINGER_SECONDS = 0.5
 _FEW = 500
 """Deliveries of one step from which on it is worth while to go on with the stream at once."""
 
+_JOURNAL_ATTEMPTS = 3
+"""Attempts in a row in which the journal fails and nothing is settled: then a drain gives up."""
+
 _POLL_SECONDS = 0.2
 _IDLE_SECONDS = 1.0
 
@@ -90,16 +93,27 @@ class Drain:
             on_progress: Called with the figures about every fifth of a second.
 
         Raises:
-            JournalUnavailableError: The journal cannot be reached.
+            JournalUnavailableError: The journal cannot be reached, in several attempts.
         """
         report = DrainReport()
         last_progress = time.monotonic()
+        failures = 0
         while not stop.is_set():
-            self._forward()
-            delivered = self._run_workers(report, stop, on_progress)
-            backlog = self._journal.journal_backlog(self._destination)
+            settled = report.delivered + report.dead
+            try:
+                self._forward()
+                delivered = self._run_workers(report, stop, on_progress)
+                backlog = self._journal.journal_backlog(self._destination)
+                left = self._note(report, backlog)
+            except JournalUnavailableError:
+                # A local file with many writers is busy at times, and so is the disk below it.
+                failures = 1 if report.delivered + report.dead > settled else failures + 1
+                if failures == _JOURNAL_ATTEMPTS:
+                    raise
+                stop.wait(_POLL_SECONDS)
+                continue
+            failures = 0
             on_progress(report, backlog)
-            left = self._note(report, backlog)
             if left == 0:
                 break
             now = time.monotonic()

@@ -32,15 +32,18 @@ class LeftPoints:
         self._folder = folder
         self._fallback = fallback
         self._on_appended = on_appended
+        self._stay: set[Path] = set()
+        """Files that cannot be read, or that were appended and cannot be removed."""
 
     def adopt(self) -> int:
         """Append what is there; gives the number of files. What the journal does not take stays."""
         count = 0
-        for name in _names(self._folder):
+        for path in _files(self._folder):
             try:
-                count += self._adopt(self._folder / name)
-            except (JournalUnavailableError, NotStoredError) as failure:
-                logger.debug("What a process left in %s stays there: %s", name, failure)
+                if path not in self._stay:
+                    count += self._adopt(path)
+            except (JournalUnavailableError, NotStoredError, OSError) as failure:
+                logger.debug("What a process left in %s stays there: %s", path, failure)
         return count
 
     def _adopt(self, path: Path) -> bool:
@@ -55,6 +58,7 @@ class LeftPoints:
             try:
                 destination, runs = read_points(data)
             except ValueError as cause:
+                self._stay.add(path)
                 logger.warning(
                     "The file %s holds metrics that this release cannot read (%s), and is left "
                     "alone. Run the release that wrote it.",
@@ -64,7 +68,13 @@ class LeftPoints:
                 return False
             for run_id, calls in runs.items():
                 self._append(destination, run_id, calls)
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as cause:
+                self._stay.add(path)
+                logger.warning(
+                    "%s was appended to the journal, and cannot be removed: %s", path, cause
+                )
             return True
         finally:
             os.close(descriptor)
@@ -114,11 +124,11 @@ def read_points(data: bytes) -> tuple[str, dict[str, list[Points]]]:
     return "".join(texts.get(0, ())), found
 
 
-def _names(folder: Path) -> Iterator[str]:
+def _files(folder: Path) -> Iterator[Path]:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(SUFFIX):
-                yield entry.name
+                yield folder / entry.name
 
 
 def _read_text(data: bytes, position: int) -> tuple[int, list[str], int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from hokusai_core import (
     ConfigurationError,
@@ -22,6 +23,8 @@ from hokusai_core import (
 from hokusai_core.group_commit import GroupCommit
 from hokusai_core.testing import MockBackend
 from tests.acceptance import programs
+from tests.support.fault_proxy import FaultProxy
+from tests.support.mlflow_server import MlflowServer
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
@@ -270,6 +273,57 @@ def test_what_a_killed_process_loses_is_what_its_mode_says(durability: str) -> N
         assert kept, "something was flushed before"
     else:
         assert len(kept) >= len(told)
+
+
+# A job that is killed in the middle of a flush: before, or after the journal has taken what is flushed.
+KILLED_IN_A_FLUSH = """
+    import os, signal, sys, time
+    from hokusai_core import ExperimentManager
+
+    manager = ExperimentManager("killed in a flush", delivery="queued", durability="process")
+    run = manager.start_run()
+    print(run.run_id, flush=True)
+    run.log_metric("loss", 0.0, step=0)
+    run.get()
+    fallback = manager.runtime.fallback
+    append = fallback.append
+
+    def last(*arguments):
+        if sys.argv[1] == "after":
+            append(*arguments)
+        print(step, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    fallback.append = last
+    for step in range(1, 1_000_000):
+        run.log_metrics({"loss": step / 7, "accuracy": step / 9}, step=step)
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_kill_in_a_flush_loses_nothing_and_makes_nothing_twice(
+    moment: str, mlflow_server: MlflowServer
+) -> None:
+    with FaultProxy(mlflow_server.port, mode="refuse") as proxy:
+        variables = {"MLFLOW_TRACKING_URI": proxy.url, "HOKUSAI_AUTO_SYNC": "false"}
+        done = programs.run(KILLED_IN_A_FLUSH, moment, code=-signal.SIGKILL, **variables)
+        proxy.mode = "pass"
+        run_id, told = done.stdout.split()
+        reader = ExperimentManager(
+            "killed in a flush",
+            mlflow_tracking_uri=proxy.url,
+            settings=Settings.load(auto_sync=False),
+        )
+        assert reader.runtime.drain().run(wait_seconds=30, stop=threading.Event()).complete
+        primary_id = reader.get_run(run_id).info.run_id
+        reader.runtime.close_connections()
+    client = MlflowClient(mlflow_server.url)
+    for key, divisor in (("loss", 7), ("accuracy", 9)):
+        history = client.get_metric_history(primary_id, key)
+        found = sorted((point.step, point.value) for point in history if point.step)
+        # The call of the step that was told may have been under way.
+        assert len(found) >= int(told) - 1 > 0
+        assert found == [(step, step / divisor) for step in range(1, len(found) + 1)]
 
 
 FORKING = """

@@ -207,9 +207,11 @@ def catch_up_registrations(bench: Bench) -> list[Figure]:
             other, source, tags={"hokusai.op_id": "x"}, await_creation_for=0
         )
 
-    sample = max(50, count // 4)
-    serial = sample / timed(lambda: [raw(number) for number in range(sample)])
+    sample = max(25, count // 4)
+    before = timed(lambda: [raw(number) for number in range(sample)])
     own = count / drained(manager)[1]
+    after = timed(lambda: [raw(number) for number in range(sample)])
+    serial = 2 * sample / (before + after)
     return [
         _rates(
             f"catching up, {count:,} registrations",

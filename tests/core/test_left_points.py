@@ -150,9 +150,26 @@ def test_what_this_release_cannot_read_is_told_and_kept(
     folder(tmp_path).mkdir()
     path = folder(tmp_path) / f"later{SUFFIX}"
     path.write_bytes(b"hokusai points 9")
-    manager.runtime.waiting()
+    for _ in range(3):
+        manager.runtime.waiting()
     assert path.exists()
-    assert "later.points holds metrics that this release cannot read" in caplog.text
+    assert caplog.text.count("later.points holds metrics that this release cannot read") == 1
+
+
+def test_what_cannot_be_removed_is_appended_once_and_told_once(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager = make()
+    manager.start_run()
+    leave(tmp_path, "another server", "0" * 32, (("loss",), (0.5,), 1000, 1))
+
+    def refuse(self: Path, **_: object) -> None:
+        raise PermissionError(f"not {self.name}")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for _ in range(3):
+        assert waiting(manager) == {"another server": 1}
+    assert caplog.text.count("cannot be removed") == 1
 
 
 def test_a_journal_that_fails_keeps_what_is_left(

@@ -1,0 +1,73 @@
+"""A drain over a journal that is busy for a while, and over one that stays so."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from hokusai_core import ExperimentManager, JournalUnavailableError, Settings
+from hokusai_core.testing import MockBackend
+
+SECONDS = 0.3
+"""How long a call waits for the journal."""
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[ExperimentManager]:
+    settings = Settings.load(
+        data_dir=tmp_path,
+        fallback="sql",
+        delivery="queued",
+        auto_sync=False,
+        exit_timeout=0.0,
+        journal_timeout=SECONDS,
+    )
+    manager = ExperimentManager("busy", backend=MockBackend(), settings=settings)
+    with manager.start_run() as run:
+        run.log_metric("loss", 0.5)
+    yield manager
+    manager.runtime.close_connections()
+
+
+@contextmanager
+def locked(folder: Path, seconds: float) -> Iterator[None]:
+    """Hold the write lock of the journal's file, as another process may."""
+    held, end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with closing(sqlite3.connect(folder / "hokusai.db", isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            held.set()
+            end.wait(seconds)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+
+
+def test_a_journal_that_is_busy_for_a_while_is_asked_again(
+    manager: ExperimentManager, tmp_path: Path
+) -> None:
+    with locked(tmp_path, SECONDS * 1.5):
+        report = manager.runtime.drain().run(wait_seconds=30, stop=threading.Event())
+    assert report.complete
+    assert manager.runtime.waiting() == 0
+
+
+def test_a_journal_that_stays_busy_ends_the_drain(
+    manager: ExperimentManager, tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    with locked(tmp_path, 60.0), pytest.raises(JournalUnavailableError, match="locked"):
+        manager.runtime.drain().run(wait_seconds=30, stop=threading.Event())
+    assert time.monotonic() - began < 30.0, "waited for the lock, which was held for a minute"
+    assert manager.runtime.drain().run(wait_seconds=30, stop=threading.Event()).complete
