@@ -1,11 +1,14 @@
 """A training loop that logs ten metrics in each step, with the server up, slow and down."""
 
 import hashlib
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric as MlflowMetric
@@ -120,10 +123,11 @@ def _beside(
     per_step(work, lambda step: run.log_metrics(metrics, step=step), 100)
     plain, ours = [], []
     for part in range(_ROUNDS):
+        run._runtime.hurry()
         if state == "up":
-            run._runtime.hurry()
             wait_for(lambda: run._runtime.waiting() == 0, 60.0)
-        plain.append(per_step(work, lambda _: None, steps // _ROUNDS))
+        with _busy(uri) if state == "up" else nullcontext():
+            plain.append(per_step(work, lambda _: None, steps // _ROUNDS))
         first = 1000 + part * steps
         ours.append(
             per_step(
@@ -143,6 +147,40 @@ def _beside(
         f"within {share:.0%} of no logging",
         more <= share,
     )
+
+
+_LOAD = """
+import sys, time
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+
+client = MlflowClient(sys.argv[1])
+run_id = client.create_run("0").info.run_id
+print("ready", flush=True)
+step = 0
+while True:
+    now = int(time.time() * 1000)
+    client.log_batch(run_id, [Metric(f"m{n % 10}", 0.5, now, step + n // 10) for n in range(1000)])
+    step += 100
+"""
+
+
+@contextmanager
+def _busy(uri: str) -> Iterator[None]:
+    """Keep the server as busy as the loop that logs does.
+
+    It runs on the same machine, and takes from the loop what a server elsewhere would not take.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", _LOAD, uri], stdout=subprocess.PIPE, process_group=0, text=True
+    ) as load:
+        os.setpriority(os.PRIO_PROCESS, load.pid, 19)
+        try:
+            assert load.stdout is not None
+            assert load.stdout.readline() == "ready\n"
+            yield
+        finally:
+            load.kill()
 
 
 def _peers(bench: Bench, work: Work, uri: str, state: str, steps: int) -> str:
