@@ -26,6 +26,9 @@ ADD = (
 FIRST = f"SELECT min(number) FROM {SCHEMA_NAME}.intake"
 LAST = f"SELECT max(number) FROM {SCHEMA_NAME}.intake"
 
+_ALONE = text(f"SELECT pg_advisory_xact_lock({0x696E74616B65})")  # the bytes of "intake"
+"""Two that delete the same rows in different orders would wait for each other for ever."""
+
 _MOVE = text(f"""
 WITH taken AS (
     DELETE FROM {SCHEMA_NAME}.intake
@@ -77,6 +80,7 @@ FROM new GROUP BY stream, destination
 
 def move_some(connection: Connection) -> None:
     """Move the oldest entries into the table of operations, and count them in their streams."""
+    connection.execute(_ALONE)
     rows = connection.execute(_MOVE).all()
     if rows and rows[0].stored < sum(row.counted for row in rows):
         # One of them was there already, contrary to what its caller said.
