@@ -6,7 +6,6 @@ out are the core's.
 
 from collections.abc import Callable
 from functools import wraps
-from math import isfinite, isnan
 from typing import Any, Protocol
 
 import mlflow  # noqa: F401 - before its modules (see mlflow_entities)
@@ -50,7 +49,7 @@ class BoundedTrackingStore(TrackingRestStore):  # type: ignore[misc]
     def _call_endpoint(
         self,
         api: Any,
-        json_body: str | bytes | dict[str, Any] | None = None,
+        json_body: str | bytes | None = None,
         *_: Any,
         **kwargs: Any,
     ) -> Any:
@@ -69,25 +68,14 @@ class BoundedTrackingStore(TrackingRestStore):  # type: ignore[misc]
 
         Those take most of the time that a client spends on a thousand metrics.
         """
-        if operation.only_metrics:
-            metrics = {"run_id": operation.run_id, "metrics": operation.metrics}
-            self._call_endpoint(LogBatch, to_json(metrics, inf_nan_mode="strings"))
-            return
         body: dict[str, Any] = {
             "run_id": operation.run_id,
-            "metrics": [
-                {
-                    "key": point.key,
-                    "value": point.value if isfinite(point.value) else _by_name(point.value),
-                    "timestamp": point.timestamp,
-                    "step": point.step,
-                }
-                for point in operation.metrics
-            ],
+            "metrics": operation.metrics,
             "params": [{"key": key, "value": value} for key, value in operation.params.items()],
             "tags": [{"key": key, "value": value} for key, value in operation.tags.items()],
         }
-        self._call_endpoint(LogBatch, {name: value for name, value in body.items() if value})
+        given = {name: value for name, value in body.items() if value}
+        self._call_endpoint(LogBatch, to_json(given, inf_nan_mode="strings"))
 
 
 class BoundedRegistryStore(RegistryRestStore):  # type: ignore[misc]
@@ -147,11 +135,6 @@ class TranslatingStore:
                 ) from cause
 
         return translated
-
-
-def _by_name(value: float) -> str:
-    """Give a number that is not finite as JSON has it in messages."""
-    return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _writes(api: Any) -> bool:

@@ -95,7 +95,7 @@ class Transport:
         self,
         endpoint: str,
         method: str,
-        json_body: str | bytes | Mapping[str, Any] | None,
+        json_body: str | bytes | None,
         response: Any,
         deadline: Deadline,
         *,
@@ -104,7 +104,7 @@ class Transport:
     ) -> Any:
         """Call an endpoint of MLflow's API and read its answer into ``response``.
 
-        The body is a JSON object: as text or values, or as bytes that are sent as they are.
+        The body is a JSON object: a text, or bytes that are sent as they are.
 
         Raises:
             TransientError: No usable answer.
@@ -118,7 +118,7 @@ class Transport:
             content = {"data": json_body}
             extra_headers = {**(extra_headers or {}), "Content-Type": "application/json"}
         else:
-            body = json.loads(json_body) if isinstance(json_body, str) else json_body
+            body = None if json_body is None else json.loads(json_body)
             content = {"params": body} if method == "GET" else {"json": body}
         answer = self.send(
             method,

@@ -66,7 +66,6 @@ class GroupCommit:
     """
 
     def __init__(self, new_file: Callable[[], PointsFile] | None = None) -> None:
-        self._new_file = new_file
         self._at_fork = False
         self._flushed_by = 0
         self._files = [new_file() for _ in range(2)] if new_file else []
@@ -82,7 +81,7 @@ class GroupCommit:
         Raises:
             NotStoredError: Journal and spool failed, and still do. The points were not taken.
         """
-        if self._count >= MOST_POINTS or (self._failing and self._new_file is None):
+        if self._count >= MOST_POINTS or (self._failing and not self._files):
             self.flush()
         try:
             with self._adding:

@@ -42,8 +42,12 @@ class LeftPoints:
             try:
                 if path not in self._stay:
                     count += self._adopt(path)
-            except (JournalUnavailableError, NotStoredError, OSError) as failure:
+            except OSError as failure:
                 logger.debug("What a process left in %s stays there: %s", path, failure)
+            except (JournalUnavailableError, NotStoredError) as failure:
+                # The next file would wait for the journal as long.
+                logger.debug("What processes left in %s stays there: %s", self._folder, failure)
+                break
         return count
 
     def _adopt(self, path: Path) -> bool:
@@ -52,32 +56,39 @@ class LeftPoints:
         except OSError:
             return False  # its process, or another one that adopts, has removed it
         try:
-            if not lock(descriptor):
+            left = self._read(path, descriptor) if lock(descriptor) else None
+            if left is None:
                 return False
-            data = b"".join(iter(lambda: os.read(descriptor, 1 << 20), b""))
-            try:
-                destination, runs = read_points(data)
-            except ValueError as cause:
-                self._stay.add(path)
-                logger.warning(
-                    "The file %s holds metrics that this release cannot read (%s), and is left "
-                    "alone. Run the release that wrote it.",
-                    path,
-                    cause,
-                )
-                return False
+            destination, runs = left
             for run_id, calls in runs.items():
                 self._append(destination, run_id, calls)
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as cause:
-                self._stay.add(path)
-                logger.warning(
-                    "%s was appended to the journal, and cannot be removed: %s", path, cause
-                )
-            return True
+            self._remove(path)
         finally:
             os.close(descriptor)
+        if runs:
+            logger.info("Metrics that an ended process left in %s are in the journal now.", path)
+        return True
+
+    def _read(self, path: Path, descriptor: int) -> tuple[str, dict[str, list[Points]]] | None:
+        data = b"".join(iter(lambda: os.read(descriptor, 1 << 20), b""))
+        try:
+            return read_points(data)
+        except ValueError as cause:
+            self._stay.add(path)
+            logger.warning(
+                "The file %s holds metrics that this release cannot read (%s), and is left alone. "
+                "Run the release that wrote it.",
+                path,
+                cause,
+            )
+            return None
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as cause:
+            self._stay.add(path)
+            logger.warning("%s was appended to the journal, and cannot be removed: %s", path, cause)
 
     def _append(self, destination: str, run_id: str, calls: Sequence[Points]) -> None:
         if creation_of(run_id) is None:

@@ -37,8 +37,7 @@ TEXT_HEAD = struct.Struct("<BII")
 CALL_HEAD = struct.Struct("<BIqq")
 
 _MOST_TEXTS = 10_000
-"""Runs and keys that are known at once; with more, they are written again."""
-
+"""Runs and keys that one file names between two flushes; further calls are appended alone."""
 
 _NOBODY: tuple[str, tuple[str, ...], int, struct.Struct] = ("", (), 0, CALL_HEAD)
 """No run with no keys."""

@@ -288,7 +288,7 @@ def _journal(runtime: Runtime) -> dict[str, object]:
     fallback = runtime.fallback
     if fallback is None:
         return {}
-    with contextlib.suppress(NotStoredError):
+    with contextlib.suppress(NotStoredError):  # the buffer has told it
         runtime.points.gather()
     seen: dict[Place, _Seen | None] = {}
     reasons: list[str] = []
