@@ -1,8 +1,8 @@
 """Metrics of tight loops are appended to the journal together, twenty times a second.
 
 For queued delivery, with a durability other than ``machine``. A call leaves the checked values in a
-bounded buffer; operations are built when the buffer is flushed: 50 ms after its first value, and before
-anything else is written, read, waited for, forked or closed.
+bounded buffer; operations are built, and times given, when the buffer is flushed: 50 ms after its first
+value, and before anything else is written, read, waited for, forked or closed.
 
 With ``process``, a call also writes them to a file (:mod:`hokusai_core.points_file`) before it returns,
 so that they outlive the process. With ``relaxed`` it does not, the one stated exception to the rule that
@@ -15,9 +15,11 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 from hokusai_core.errors import HokusaiError, NotStoredError
 from hokusai_core.points import Points
@@ -42,6 +44,9 @@ class PointSink(Protocol):
     def run_id(self) -> str:
         """Either id of the run."""
 
+    def stamped(self, points: Points) -> Points:
+        """Give points that have no time yet the time at which they were logged."""
+
     def write_points(self, calls: Sequence[Points]) -> None:
         """Append points to the journal, as few operations; raises NotStoredError."""
 
@@ -52,6 +57,7 @@ class _Batch:
 
     file: PointsFile | None
     calls: list[tuple[PointSink, Points]] = field(default_factory=list)
+    complete: bool = False
 
 
 class GroupCommit:
@@ -76,24 +82,19 @@ class GroupCommit:
 
         Args:
             sink: The handle that writes them.
-            points: Checked already.
+            points: Checked already; they need not have a time.
 
         Raises:
             NotStoredError: Journal and spool failed, and still do. The points were not taken.
         """
         if self._count >= MOST_POINTS or (self._failing and not self._files):
             self.flush()
-        try:
-            with self._adding:
-                batch = self._batch
-                if batch.file is not None:
-                    batch.file.append(sink.run_id, points)
-                batch.calls.append((sink, points))
-                self._count += len(points[0])
-        except OSError as cause:
-            logger.debug("No file takes these metrics, so they are appended alone: %s", cause)
-            sink.write_points((points,))
-            return
+        if self._files:
+            self._add_to_file(sink, points)
+        else:
+            # Needs no lock, which a loop would feel: nothing comes in between, in no thread.
+            self._calls.append((sink, points))
+            self._count += len(points[0])
         if not self._due.is_set():
             self._start()
 
@@ -115,7 +116,7 @@ class GroupCommit:
                     (),
                 )
             self._flushed_by = own
-            if self._taken is not None or self._batch.calls:
+            if not self._empty:
                 self._flush()
         finally:
             if self._flushed_by == own:
@@ -134,7 +135,8 @@ class GroupCommit:
         """In a forked child: the parent writes what is in its buffer, and its files."""
         for file in self._files:
             file.abandon()
-        self._batch = _Batch(self._files[0] if self._files else None)
+        self._calls: deque[tuple[PointSink, Points]] = deque()
+        self._file = self._files[0] if self._files else None
         self._taken: _Batch | None = None
         self._count = 0
         self._failing = False
@@ -148,9 +150,22 @@ class GroupCommit:
         self._thread: threading.Thread | None = None
         weakref.finalize(self, self._due.set).atexit = False
 
+    def _add_to_file(self, sink: PointSink, points: Points) -> None:
+        """Keep points in the file, too; what it does not take is appended to the journal at once."""
+        with self._adding:
+            stamped = sink.stamped(points)
+            try:
+                cast("PointsFile", self._file).append(sink.run_id, stamped)
+            except OSError as cause:
+                logger.debug("No file takes these metrics, so they are appended alone: %s", cause)
+            else:
+                self._calls.append((sink, stamped))
+                self._count += len(points[0])
+                return
+        sink.write_points((stamped,))
+
     def _flush(self) -> None:
         """Append what an earlier flush could not, and what was added since."""
-        self._due.clear()
         try:
             while batch := self._take():
                 self._write(batch)
@@ -166,14 +181,20 @@ class GroupCommit:
     def _take(self) -> _Batch | None:
         """Give what is to be appended next, and let what is added from now on be another batch."""
         with self._adding:
-            if self._taken is None:
-                if not self._batch.calls:
+            batch = self._taken
+            if batch is None:
+                if not self._calls:
                     return None
-                self._taken = self._batch
-            if self._batch is self._taken:  # so it is, too, where Ctrl-C came in between
-                spare = [file for file in self._files if file is not self._taken.file]
-                self._batch = _Batch(spare[0] if spare else None)
-            return self._taken
+                batch = self._taken = _Batch(self._file)
+            if not batch.complete:  # so it is, too, where Ctrl-C came in between
+                with suppress(IndexError):
+                    batch.calls.extend(iter(self._calls.popleft, None))
+                if batch.file is None:
+                    batch.calls = [(sink, sink.stamped(points)) for sink, points in batch.calls]
+                else:
+                    self._file = next(file for file in self._files if file is not batch.file)
+                batch.complete = True
+            return batch
 
     def _write(self, batch: _Batch) -> None:
         """Append a batch, each run for itself, and keep in it what could not be appended."""
@@ -216,7 +237,7 @@ class GroupCommit:
                 batch.file.abandon()
         with self._adding:
             self._taken = None
-            self._count = sum([len(points[0]) for _, points in self._batch.calls])
+            self._count = sum([len(points[0]) for _, points in tuple(self._calls)])
 
     def _start(self) -> None:
         """Let the thread flush in a moment; until then it keeps this buffer alive."""
@@ -257,26 +278,35 @@ class GroupCommit:
 
         os.register_at_fork(before=before)
 
+    @property
+    def _empty(self) -> bool:
+        return not self._calls and self._taken is None
+
     def _let_go(self) -> None:
         """Let the buffer be forgotten, unless something was added meanwhile."""
         with self._starting:
-            if not self._due.is_set():
+            self._due.clear()
+            if self._empty:
                 self._handed_over.clear()
+            else:  # who added it may have seen that the thread is at work
+                self._due.set()
 
 
 def _run(due: threading.Event, handed_over: list[GroupCommit]) -> None:
-    """Flush a moment after each first value; ends when the buffer is forgotten."""
+    """Flush at each interval while values are added; ends when the buffer is forgotten."""
     while True:
         due.wait()
         if not handed_over:
             return
         time.sleep(INTERVAL_SECONDS)
         group = handed_over[0]
+        idle = group._empty
         try:
             group.flush()
         except HokusaiError as failure:
             logger.debug("The flush of metrics failed: %s", failure)
         except Exception:
             logger.exception("A defect in the flush of metrics; they are kept and tried again.")
-        group._let_go()
+        if idle:  # not at once: a loop would have to wake this thread after each flush
+            group._let_go()
         del group

@@ -6,6 +6,8 @@ carries them are built as objects; whoever asks for the operation gets it from i
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 
 from pydantic_core import to_json
 
@@ -15,7 +17,10 @@ from hokusai_core.journal import Entry
 from hokusai_core.operations import AnyOperation, LogBatch, load_operation, now_milliseconds
 
 Points = tuple[tuple[str, ...], tuple[float, ...], int, int]
-"""What one call logs: keys, their values, one timestamp in milliseconds and one step; all checked."""
+"""What one call logs: keys, their values, one timestamp in milliseconds and one step; all checked.
+
+A timestamp below zero is none: it is the reading of :func:`time.monotonic_ns` at the call, negated, and
+a timestamp is made of it later (``stamped`` of :class:`~hokusai_core.group_commit.PointSink`)."""
 
 _set = object.__setattr__
 
@@ -62,19 +67,26 @@ class PointsEntry(Entry):
 
 def points_text(op_id: str, created_at: int, run_id: str, calls: Sequence[Points]) -> str:
     """Give the JSON text of the :class:`LogBatch` that logs points, as ``dump_operation`` does."""
-    metrics = ",".join([_metrics_text(*points) for points in calls])
+    metrics = ",".join(
+        [
+            text
+            for keys, of_keys in groupby(calls, itemgetter(0))
+            for text in _metrics_texts(keys, tuple(of_keys))
+        ]
+    )
     return (
         f'{{"kind":"log_batch","schema_version":1,"op_id":"{op_id}","created_at":{created_at},'
         f'"run_id":{_quoted(run_id)},"metrics":[{metrics}],"params":{{}},"tags":{{}}}}'
     )
 
 
-def _metrics_text(
-    keys: tuple[str, ...], values: tuple[float, ...], timestamp: int, step: int
-) -> str:
-    numbers = to_json(values, inf_nan_mode="strings").decode()[1:-1].split(",")
-    end = f',"timestamp":{timestamp},"step":{step}}}'
-    return (_template(keys) % tuple(numbers)).replace(_END, end)
+def _metrics_texts(keys: tuple[str, ...], calls: Sequence[Points]) -> Iterator[str]:
+    """Give the text of each call; all have the same keys."""
+    template = _template(keys)
+    values = to_json([call[1] for call in calls], inf_nan_mode="strings").decode()
+    for numbers, (_, _, timestamp, step) in zip(values[2:-2].split("],["), calls, strict=True):
+        end = f',"timestamp":{timestamp},"step":{step}}}'
+        yield (template % tuple(numbers.split(","))).replace(_END, end)
 
 
 _END = "\0"

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core import limits, validation
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _MOST_CHECKED_KEYS = 10_000
 _PLAIN_STEP = 2**62
-_ONLY_FLOATS = frozenset({float})
 
 
 class RunValues:
@@ -145,6 +145,8 @@ class RunValues:
             validation.key(key, "tag"): validation.tag_value(value, key)
             for key, value in (tags or {}).items()
         }
+        if metrics and self._buffer is not None:
+            self._buffer.flush()  # what was logged before gets its time before
         self._write_batch(
             metrics=[self._checked_point(point) for point in metrics],
             params=self._fitted(checked_params, "param", limits.PARAM_VALUE_CHARACTERS),
@@ -166,6 +168,14 @@ class RunValues:
                 ]
             )
 
+    def stamped(self, points: Points) -> Points:
+        """Give points that have no time yet the time at which they were logged."""
+        keys, values, timestamp, step = points
+        if timestamp < 0:
+            return keys, values, self._timestamps.next(keys, step, -timestamp), step
+        self._timestamps.seen(keys, step, timestamp)
+        return points
+
     def _log(
         self, keys: tuple[str, ...], values: tuple[Any, ...], step: Any, timestamp: Any
     ) -> None:
@@ -174,12 +184,12 @@ class RunValues:
         if buffer is not None:
             buffer.add(self, points)
         else:
-            self.write_points((points,))
+            self.write_points((self.stamped(points),))
 
     def _checked(
         self, keys: tuple[str, ...], values: tuple[Any, ...], step: Any, timestamp: Any
     ) -> Points:
-        """Check what a call logs, and give it its time."""
+        """Check what a call logs; without a timestamp, the points have no time yet."""
         if keys == self._last_keys:
             # A loop logs the same keys in each step: neither these nor a set of them is looked at.
             keys = self._last_keys
@@ -187,20 +197,19 @@ class RunValues:
             if not self._checked_keys.issuperset(keys):
                 keys = tuple([self._checked_key(key) for key in keys])
             self._last_keys = keys
-        if not _ONLY_FLOATS.issuperset(map(type, values)):
-            values = tuple(map(validation.metric_value, values, keys))
+        for value in values:
+            if type(value) is not float:
+                values = tuple(map(validation.metric_value, values, keys))
+                break
         if type(step) is int and -_PLAIN_STEP < step < _PLAIN_STEP:
             at_step = step
         else:
             at_step = validation.step(step, keys[0])
         if timestamp is None:
-            return keys, values, self._timestamps.next(keys, at_step), at_step
+            return keys, values, -monotonic_ns(), at_step
         if type(timestamp) is int and 0 <= timestamp <= limits.TIMESTAMP_MAX:
-            time_ms = timestamp
-        else:
-            time_ms = validation.timestamp(timestamp, f"metric {keys[0]!r}")
-        self._timestamps.seen(keys, at_step, time_ms)
-        return keys, values, time_ms, at_step
+            return keys, values, timestamp, at_step
+        return keys, values, validation.timestamp(timestamp, f"metric {keys[0]!r}"), at_step
 
     def _checked_key(self, key: Any) -> str:
         name = validation.key(key, "metric")
@@ -210,8 +219,8 @@ class RunValues:
 
     def _checked_point(self, point: Metric) -> MetricPoint:
         """Check a point that the user made; one that needed no conversion is taken as it is."""
-        (key,), (value,), timestamp, step = self._checked(
-            (point.key,), (point.value,), point.step, point.timestamp
+        (key,), (value,), timestamp, step = self.stamped(
+            self._checked((point.key,), (point.value,), point.step, point.timestamp)
         )
         if (
             type(point) is MetricPoint

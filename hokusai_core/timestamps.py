@@ -27,18 +27,23 @@ class PointTimestamps:
         """Make the lock anew: in a forked child, the parent's may be held for ever."""
         self._lock = threading.Lock()
 
-    def next(self, keys: tuple[str, ...], step: int) -> int:
+    def next(self, keys: tuple[str, ...], step: int, monotonic_ns: int | None = None) -> int:
         """Give the timestamp of points that are logged now, in milliseconds since 1970.
 
         Args:
             keys: Their keys, at least one; they get one time.
             step: Their step.
+            monotonic_ns: What :func:`time.monotonic_ns` gave when they were logged; None is now. Where
+                points were given a later time meanwhile, they count as logged with these.
         """
-        now = (self._offset + time.monotonic_ns()) // 1_000_000
+        clock = time.monotonic_ns() if monotonic_ns is None else monotonic_ns
+        now = (self._offset + clock) // 1_000_000
         with self._lock:
             if now > self._newest:
                 self._newest = now
                 self._forget_before(now)
+            else:
+                now = self._newest
             timestamp = now
             if step not in self._last:
                 self._last[step] = keys, now
