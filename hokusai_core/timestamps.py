@@ -39,6 +39,10 @@ class PointTimestamps:
         clock = time.monotonic_ns() if monotonic_ns is None else monotonic_ns
         now = (self._offset + clock) // 1_000_000
         with self._lock:
+            if now > self._highest:  # later than all that is remembered: nothing of it can collide
+                self._newest = self._highest = now
+                self._last = {step: (keys, now)}
+                return now
             if now > self._newest:
                 self._newest = now
                 self._forget_before(now)
@@ -66,9 +70,6 @@ class PointTimestamps:
 
     def _forget_before(self, now: int) -> None:
         """Forget older points, which cannot collide with later ones any more."""
-        if self._highest < now:
-            self._last = {}
-            return
         for step in tuple(self._last):
             kept = {key: last for key, last in self._known(step).items() if last >= now}
             if kept:
