@@ -60,6 +60,11 @@ class ObserverSet:
                     Listener(name, _GIVEN, partial(_already, hooks), self._timeout)
                 )
 
+    def only(self, observer: object) -> None:
+        """Tell an observer, and none of those that are installed."""
+        self._looked_up = True
+        self.add([observer])
+
     def emit(self, event: Event) -> None:
         """Tell all observers of an event; returns at once, and never raises."""
         hook = HOOK_OF[type(event)]

@@ -64,6 +64,8 @@ class BackendPlugin:
         mlflow_address: Gives the address under which MLflow's own client reaches the same primary;
             "" where it cannot. Does no I/O.
         own_journal: Whether the backend is its own journal where the user names no fallback.
+        in_memory: Whether what it keeps is in the memory of the process that opened it, so that no
+            other process can deliver to it or from it.
         examine: Looks at what a configuration means on this machine (credentials, folders), for
             `hokusai doctor`. Asks no server, imports no driver, shows no secret; a
             :class:`~hokusai_core.errors.ConfigurationError` that it raises is a finding, too.
@@ -80,6 +82,7 @@ class BackendPlugin:
     drivers: Callable[[BackendConfig], tuple[str, ...]] = lambda config: ()
     extra: str = ""
     own_journal: bool = False
+    in_memory: bool = False
     mlflow_address: Callable[[BackendConfig], str] = lambda config: ""
     needs_spool: Callable[[BackendConfig], bool] = field(default=lambda config: False)
     local_folder: Callable[[BackendConfig], Path | None] = field(default=lambda config: None)

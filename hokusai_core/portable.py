@@ -2,12 +2,15 @@
 
 from typing import Any
 
+from pydantic import SecretStr
+
 from hokusai_core.addresses import without_credentials
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.resolution import BackendSelection
 from hokusai_core.settings import ADDRESSES, Settings
 
 _SECRETS = frozenset({"api_key", "database_url"})
+_FIELDS = set(BackendSelection.model_fields) - {"settings", "plugin"}
 
 
 def to_portable(selection: BackendSelection) -> dict[str, Any]:
@@ -35,6 +38,26 @@ def to_portable(selection: BackendSelection) -> dict[str, Any]:
             for name, value in settings.items()
         },
     }
+
+
+def to_own_process(selection: BackendSelection) -> dict[str, Any]:
+    """Give what selects the same backends in a process of this one's own: everything, with secrets.
+
+    The backend must not be an object.
+    """
+    settings = selection.settings
+    values = settings.model_dump(mode="json", exclude={"optional_mlflow"}, exclude_none=True)
+    for name in _SECRETS & values.keys():
+        secret = getattr(settings, name)
+        values[name] = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
+    fields = selection.model_dump(include=_FIELDS)
+    return {**fields, "settings": values}
+
+
+def from_job_process(portable: dict[str, Any]) -> BackendSelection:
+    """Give the selection of :func:`to_own_process` again, to be delivered by a thread."""
+    settings = Settings.load(**{**portable["settings"], "auto_sync": True})
+    return BackendSelection(**{**portable, "settings": settings})
 
 
 def from_portable(portable: dict[str, Any]) -> BackendSelection:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hokusai_core.backends import (
     OpenBackend,
@@ -43,7 +43,7 @@ from hokusai_core.observers import ObserverSet
 from hokusai_core.outages import OutageReporter
 from hokusai_core.plugins import BackendConfig, BackendPlugin, Role
 from hokusai_core.poison import PoisonGuard
-from hokusai_core.portable import from_portable, to_portable
+from hokusai_core.portable import from_portable, to_own_process, to_portable
 from hokusai_core.process_hooks import (
     ForkSensitive,
     after_fork_in_child,
@@ -62,6 +62,9 @@ from hokusai_core.settings import Delivery, Durability
 from hokusai_core.snapshots import RunSnapshots
 from hokusai_core.streams import StreamStates
 from hokusai_core.sync import SyncWorker
+
+if TYPE_CHECKING:
+    from hokusai_core.delivery_process import DeliveryProcess
 
 logger = logging.getLogger("hokusai")
 
@@ -118,17 +121,11 @@ class Runtime:
         self.reporter = OutageReporter(
             f"Backend {plugin.name} at {destination}",
             self._outage_place,
-            automatic=settings.auto_sync,
+            automatic=bool(settings.auto_sync),
             on_begin=self.events.fallback_began,
             on_end=self.events.fallback_ended,
         )
-        self.drainer = BackgroundDrainer(
-            step=self._drainer_step,
-            forward=self._forward,
-            waiting=self._waiting,
-            on_empty=self._drained,
-            linger=LINGER_SECONDS if settings.delivery == "queued" else 0.0,
-        )
+        self.drainer: BackgroundDrainer | DeliveryProcess = self._new_drainer()
         self.router = Router(
             self.primary,
             destination,
@@ -324,6 +321,31 @@ class Runtime:
         self._pruner = Pruner(self._journals, self.settings.retention_seconds, self.clock)
         self._poison = PoisonGuard(self.settings.max_attempts)
         self._worker = None
+
+    def _new_drainer(self) -> "BackgroundDrainer | DeliveryProcess":
+        queued = self.settings.delivery == "queued"
+        thread = BackgroundDrainer(
+            step=self._drainer_step,
+            forward=self._forward,
+            waiting=self._waiting,
+            on_empty=self._drained,
+            linger=LINGER_SECONDS if queued else 0.0,
+        )
+        if not queued or self.settings.auto_sync != "process":
+            return thread
+        for plugin in (self._plugin, self._journal_plugin):
+            if plugin is not None and (plugin.in_memory or plugin is self.selection.plugin):
+                raise ConfigurationError(
+                    f'auto_sync="process" (HOKUSAI_AUTO_SYNC): no other process can use backend '
+                    f"{plugin.name!r}, which is an object in the memory of this one. Choose a backend "
+                    "by its name that keeps its data elsewhere, or leave auto_sync as it is."
+                )
+        # Only who uses it pays for the import.
+        from hokusai_core.delivery_process import DeliveryProcess
+
+        return DeliveryProcess(
+            partial(to_own_process, self.selection), thread, on_event=self.observers.emit
+        )
 
     def _config(self, role: Role) -> BackendConfig:
         return backend_config(self.selection, role)

@@ -43,8 +43,9 @@ class Settings(EnvironmentModel):
     fallback: str = ""
     """Where writes wait while the primary is away: a backend with a journal, or ``none``.
     Not set, it is ``sql``, and one warning tells where its packages are missing."""
-    auto_sync: bool = True
-    """Deliver what waits from a background thread of this process."""
+    auto_sync: bool | Literal["process"] = True
+    """Deliver what waits from a background thread of this process; ``process``: in queued delivery,
+    from a process of its own, which takes no time from a training loop."""
     database_url: SecretStr | None = None
     """Database of the SQL backend and of the journal: ``postgresql+psycopg://...`` or
     ``sqlite:///...``. Not set, it is a SQLite file in ``data_dir``."""

@@ -62,6 +62,7 @@ class MemoryJournal(JournalFaults):
             capabilities=frozenset({"journal"}),
             open=lambda _config: self,
             destination=lambda _config: "",
+            in_memory=True,
         )
         """A manifest that opens this very object."""
 

@@ -79,6 +79,7 @@ class MockBackend(FailureScript):
             open=lambda config: self if config.role == "primary" else self.journal,
             destination=lambda _config: self.destination,
             own_journal=True,
+            in_memory=True,
         )
         """A manifest that opens this very object: what ``backend=`` takes."""
 

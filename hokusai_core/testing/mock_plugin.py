@@ -20,5 +20,6 @@ plugin = BackendPlugin(
     open=_open,
     destination=_destination,
     own_journal=True,
+    in_memory=True,
 )
 """The mock backend's manifest."""

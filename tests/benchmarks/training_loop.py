@@ -1,22 +1,26 @@
 """A training loop that logs ten metrics in each step, with the server up, slow and down."""
 
 import hashlib
+import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric as MlflowMetric
 
+from hokusai_core.runtime import Runtime
 from tests.benchmarks.harness import Bench, Figure, benchmark, median, without_collector
 from tests.support.mlflow_server import MlflowServer
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
+from tests.support.when_idle import when_idle
 
 STEP_SECONDS = 1e-3
 SLOW_SECONDS = 0.2
@@ -95,58 +99,98 @@ def per_step(work: Work, log: Callable[[int], object], steps: int) -> float:
 
 @benchmark("training-loop")
 def training_loop(bench: Bench) -> list[Figure]:
-    steps = bench.count(100_000, least=500)
-    work = Work()
+    steps = bench.count(100_000, least=800)
     figures = []
-    server = MlflowServer(bench.new_folder())
-    with server, slow_link(server.port) as slow:
-        server.give_way()
+    with (
+        MlflowServer(bench.new_folder(), gives_way=True) as server,
+        slow_link(server.port) as slow,
+    ):
         down = f"http://127.0.0.1:{free_port()}"
         for state, uri in (("up", server.url), ("slow (200 ms)", slow), ("down", down)):
-            peers = _peers(bench, work, uri, state, steps)
-            for mode, (name, share) in _MODES.items():
-                figures.append(_beside(bench, work, (uri, state, mode, name), share, steps, peers))
+            peers = _peers(bench, Work(), uri, state, steps)
+            for mode in _MODES:
+                loop = Loop(bench, uri, mode, up=state == "up")
+                figures.append(_figure(loop, state, steps, peers))
     return figures
 
 
-def _beside(
-    bench: Bench,
-    work: Work,
-    where: tuple[str, str, str, str],
-    share: float,
-    steps: int,
-    peers: str,
-) -> Figure:
-    uri, state, mode, name = where
-    run = bench.manager(uri, delivery="queued", durability=mode).start_run()
-    metrics = {f"m{one}": 0.5 for one in range(10)}
-    per_step(work, lambda step: run.log_metrics(metrics, step=step), 100)
-    plain, ours = [], []
-    for part in range(_ROUNDS):
-        run._runtime.hurry()
-        if state == "up":
-            wait_for(lambda: run._runtime.waiting() == 0, 60.0)
-        with _busy(uri) if state == "up" else nullcontext():
-            plain.append(per_step(work, lambda _: None, steps // _ROUNDS))
-        first = 1000 + part * steps
-        ours.append(
-            per_step(
-                work,
-                lambda step, first=first: run.log_metrics(metrics, step=first + step),
-                steps // _ROUNDS,
-            )
+class Loop:
+    """A loop in blocks without and with logging, in turns.
+
+    Args:
+        bench: Makes managers.
+        uri: The server.
+        mode: The durability.
+        up: Whether the server answers at once.
+    """
+
+    def __init__(self, bench: Bench, uri: str, mode: str, *, up: bool) -> None:
+        self.mode = mode
+        self.up = up
+        self._bench = bench
+        self._uri = uri
+        self._work = Work()
+        self._metrics = {f"m{one}": 0.5 for one in range(10)}
+
+    def times(self, steps: int, auto_sync: str | bool) -> tuple[list[float], list[float]]:
+        """Give the seconds of a step without and with logging, of each round."""
+        manager = self._bench.manager(
+            self._uri, delivery="queued", durability=self.mode, auto_sync=auto_sync
         )
-    more = median(sorted(own / bare - 1 for own, bare in zip(ours, plain, strict=True)))
-    bare, own = median(sorted(plain)), median(sorted(ours))
-    run._runtime.drainer.stop(10)
-    run._runtime.close_connections()
+        run = manager.start_run()
+        numbers = itertools.count()
+        plain, ours = [], []
+
+        def log(_: int) -> None:
+            run.log_metrics(self._metrics, step=next(numbers))
+
+        per_step(self._work, log, 100)
+        for _ in range(_ROUNDS):
+            with self._quiet(manager.runtime):
+                plain.append(per_step(self._work, lambda _: next(numbers), steps // _ROUNDS))
+            ours.append(per_step(self._work, log, steps // _ROUNDS))
+        manager.runtime.drainer.stop(10)
+        manager.runtime.close_connections()
+        return plain, ours
+
+    @contextmanager
+    def _quiet(self, runtime: Runtime) -> Iterator[None]:
+        """Let nothing of Hokusai run in a block without logging."""
+        if self.up:
+            runtime.hurry()
+            wait_for(lambda: runtime.waiting() == 0, 120.0)
+            with _busy(self._uri):
+                yield
+            return
+        runtime.points.gather()
+        pid = getattr(runtime.drainer, "pid", None)
+        if pid is not None:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            if pid is not None:
+                os.kill(pid, signal.SIGCONT)
+
+
+def _figure(loop: Loop, state: str, steps: int, peers: str) -> Figure:
+    name, share = _MODES[loop.mode]
+    plain, ours = loop.times(steps, "process")
+    more = _more(plain, ours)
+    if loop.up:
+        peers = f"; delivered by a thread {_more(*loop.times(steps // 5, True)):+.1%}{peers}"
     return Figure(
         f"training step of 1 ms, 10 metrics, {name}, server {state}",
-        f"{own * 1e3:.3f} ms, {more:+.1%}",
-        f"no logging {bare * 1e3:.3f} ms{peers}",
+        f"{median(sorted(ours)) * 1e3:.3f} ms, {more:+.1%}",
+        f"no logging {median(sorted(plain)) * 1e3:.3f} ms{peers}",
         f"within {share:.0%} of no logging",
         more <= share,
     )
+
+
+def _more(plain: list[float], ours: list[float]) -> float:
+    """Give what a step with logging takes more, as a share: the median of the rounds."""
+    return median(sorted(own / bare - 1 for own, bare in zip(ours, plain, strict=True)))
 
 
 _LOAD = """
@@ -171,10 +215,8 @@ def _busy(uri: str) -> Iterator[None]:
 
     It runs on the same machine, and takes from the loop what a server elsewhere would not take.
     """
-    with subprocess.Popen(
-        [sys.executable, "-c", _LOAD, uri], stdout=subprocess.PIPE, process_group=0, text=True
-    ) as load:
-        os.setpriority(os.PRIO_PROCESS, load.pid, 19)
+    command = when_idle([sys.executable, "-c", _LOAD, uri])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0, text=True) as load:
         try:
             assert load.stdout is not None
             assert load.stdout.readline() == "ready\n"

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.ports import free_port
+from tests.support.when_idle import when_idle
 
 _START_SECONDS = 90.0
 _POLL_SECONDS = 0.1
@@ -30,11 +31,13 @@ class MlflowServer:
     Args:
         folder: Where database, artifacts and log are kept; data survive a kill and a new start.
         port: Port on 127.0.0.1; a free one where it is None. It stays the same for every start.
+        gives_way: Let all other processes go first, as if the server ran on another machine.
 
     """
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(self, folder: Path, port: int | None = None, *, gives_way: bool = False) -> None:
         self.folder = folder
+        self._gives_way = gives_way
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.database_uri = f"sqlite:///{folder / 'mlflow.db'}"
@@ -48,7 +51,7 @@ class MlflowServer:
             shutil.copy(_TEMPLATE, self.folder / "mlflow.db")
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command(),
+                when_idle(self._command()) if self._gives_way else self._command(),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -77,12 +80,6 @@ class MlflowServer:
         """Kill the server where it runs, and start it again on the same port and data."""
         self.kill()
         return self.start()
-
-    def give_way(self) -> Self:
-        """Let all other processes go first, as if the server ran on another machine."""
-        assert self._process is not None
-        os.setpriority(os.PRIO_PGRP, self._process.pid, 19)
-        return self
 
     def log(self) -> str:
         """Give what the server has printed."""

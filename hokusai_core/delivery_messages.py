@@ -1,0 +1,87 @@
+"""What a job and the process that delivers for it tell each other: one JSON object in each line.
+
+The job writes to that process's standard input; the process writes to its standard output. Secrets
+travel here and nowhere else: neither in arguments nor in the environment, which others can read.
+"""
+
+import os
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from hokusai_core.events import Event
+from hokusai_core.observer_hooks import HOOK_OF
+from hokusai_core.values import Value
+
+_EVENTS = {event.__name__: event for event in HOOK_OF}
+
+
+class Begin(Value):
+    """The first line: which backends, with secrets, and from which level on log records are told."""
+
+    kind: Literal["begin"] = "begin"
+    selection: dict[str, Any] = Field(repr=False)
+    log_level: int
+
+
+class Wake(Value):
+    """Something was queued.
+
+    ``at_once``: somebody waits for it. ``environment``: all of the job's, where it has changed.
+    """
+
+    kind: Literal["wake"] = "wake"
+    at_once: bool = False
+    environment: dict[str, str] | None = Field(default=None, repr=False)
+
+
+class Stop(Value):
+    """The job ends, or delivers no more. Without it, the end of the lines means that it was killed."""
+
+    kind: Literal["stop"] = "stop"
+
+
+class LogRecordTold(Value):
+    """A log record, to be logged by the job."""
+
+    kind: Literal["log"] = "log"
+    logger: str
+    level: int
+    text: str
+
+
+class EventTold(Value):
+    """An event, to be told to the job's observers."""
+
+    kind: Literal["event"] = "event"
+    name: str
+    event: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: Event) -> "EventTold":
+        """Make one of an event."""
+        return cls(name=type(event).__name__, event=event.model_dump(mode="json"))
+
+    def told(self) -> Event:
+        """Give the event."""
+        return _EVENTS[self.name].model_validate(self.event)
+
+
+FromJob = Annotated[Begin | Wake | Stop, Field(discriminator="kind")]
+ToJob = Annotated[LogRecordTold | EventTold, Field(discriminator="kind")]
+
+from_job: TypeAdapter[Begin | Wake | Stop] = TypeAdapter(FromJob)
+"""Reads a line of the job."""
+to_job: TypeAdapter[LogRecordTold | EventTold] = TypeAdapter(ToJob)
+"""Reads a line of the process that delivers."""
+
+
+def send(descriptor: int, message: Value) -> None:
+    """Write a line whole; one thread at a time.
+
+    Raises:
+        OSError: The other side has ended.
+    """
+    line = memoryview(message.model_dump_json().encode() + b"\n")
+    while line:
+        line = line[os.write(descriptor, line) :]

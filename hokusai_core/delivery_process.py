@@ -1,0 +1,217 @@
+"""Delivery from a process of its own, so that a training loop shares no interpreter with it.
+
+For queued delivery with ``auto_sync="process"``. A thread that delivers takes Python's lock from the
+loop a few milliseconds for each request. The process of this module has an interpreter of its own, lets
+the job go first where processors are few, and ends with the job, however that ends.
+
+It claims, sends and settles as any other worker on the same journal. So whatever becomes of it, nothing
+is lost or sent twice; where it cannot be started or ends by itself, a thread of the job goes on.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hokusai_core.delivery_messages import Begin, EventTold, Stop, Wake, send, to_job
+from hokusai_core.draining import BackgroundDrainer
+from hokusai_core.events import Event
+from hokusai_core.fork_gate import ForkGate
+
+logger = logging.getLogger("hokusai")
+
+_PAUSE_SECONDS = 0.2
+"""How long the process is left alone after it was woken: it lets writes gather for longer."""
+
+_FORK_SECONDS = 5.0
+"""How long a fork of the job waits for the start of the process, whose pipes it must not inherit."""
+
+_PROGRAM = (
+    "import sys; sys.path[:] = sys.argv[1:]; from hokusai_core.delivery_worker import main; main()"
+)
+
+
+class DeliveryProcess:
+    """The process that delivers what this process queued. It starts with the first :meth:`wake`.
+
+    Args:
+        selection: Gives the backends, with secrets, as
+            :func:`~hokusai_core.portable.to_own_process` does.
+        instead: The thread that delivers where the process does not.
+        on_event: Called with each event that happened there.
+    """
+
+    def __init__(
+        self,
+        selection: Callable[[], dict[str, Any]],
+        instead: BackgroundDrainer,
+        on_event: Callable[[Event], None],
+    ) -> None:
+        self._selection = selection
+        self._instead = instead
+        self._on_event = on_event
+        self._gate = ForkGate(_FORK_SECONDS)
+        self._input = self._output = -1
+        self._reset()
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: the process is the parent's; the next :meth:`wake` starts another."""
+        self._close_pipes()
+        if self._process is not None:
+            self._process.returncode = 0  # nobody's child here: not to be waited for
+        self._reset()
+        self._instead.reset_after_fork()
+
+    def _close_pipes(self) -> None:
+        for descriptor in (self._input, self._output):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._input = self._output = -1
+
+    def _reset(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._at_once = threading.Event()
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._lost = False
+
+    @property
+    def running(self) -> bool:
+        """Whether the process was started and has not ended, or a thread delivers in its place."""
+        return any(thread.is_alive() for thread in self._threads) or self._instead.running
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process; None before its start, and where a thread delivers."""
+        return self._process.pid if self._process is not None and not self._lost else None
+
+    def wake(self, *, at_once: bool = False) -> None:
+        """Something was queued: start the process, or let it look again.
+
+        Args:
+            at_once: Do not let more gather: somebody waits.
+        """
+        if self._lost:
+            self._instead.wake(at_once=at_once)
+            return
+        if at_once:
+            self._at_once.set()
+        elif self._wake.is_set():
+            return
+        with self._lock:
+            if not self._threads and not self._stop.is_set():
+                self._start_thread(self._run, "hokusai-delivery")
+        self._wake.set()
+
+    def stop(self, timeout: float) -> None:
+        """Let the process end after the step in hand; waits at most ``timeout`` seconds for it."""
+        until = time.monotonic() + timeout
+        self._stop.set()
+        self._wake.set()
+        self._at_once.set()
+        for thread in tuple(self._threads):
+            thread.join(max(0.0, until - time.monotonic()))
+        self._instead.stop(max(0.0, until - time.monotonic()))
+
+    def _start_thread(self, target: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _run(self) -> None:
+        """Start the process, and tell it what happens here."""
+        environment = dict(os.environ)
+        try:
+            with self._gate.inside():
+                self._start()
+        except OSError as cause:
+            self._lose(f"could not be started ({cause})")
+            return
+        self._start_thread(self._listen, "hokusai-delivery-answers")
+        try:
+            self._tell(environment)
+        except OSError as cause:
+            logger.debug("The process that delivers does not listen any more: %s", cause)
+        finally:
+            os.close(self._input)
+            self._input = -1
+
+    def _start(self) -> None:
+        """Start the process, with a pipe to its input and one from its output."""
+        theirs, self._input = os.pipe()
+        self._output, answers = os.pipe()
+        paths = [path or str(Path.cwd()) for path in sys.path]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, *paths],
+                stdin=theirs,
+                stdout=answers,
+                process_group=0,  # Ctrl-C at the terminal is for the job
+            )
+        except OSError:
+            self._close_pipes()
+            raise
+        finally:
+            os.close(theirs)
+            os.close(answers)
+
+    def _tell(self, environment: dict[str, str]) -> None:
+        """Tell the process what to begin with, and of each :meth:`wake`, until it has to stop.
+
+        Args:
+            environment: What it was started with.
+
+        Raises:
+            OSError: It has ended.
+        """
+        level = logger.getEffectiveLevel()
+        send(self._input, Begin(selection=self._selection(), log_level=level))
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            if self._stop.is_set():
+                send(self._input, Stop())
+                return
+            at_once = self._at_once.is_set()
+            self._at_once.clear()
+            here = dict(os.environ)
+            changed = here if here != environment else None
+            send(self._input, Wake(at_once=at_once, environment=changed))
+            environment = here
+            self._at_once.wait(_PAUSE_SECONDS)
+
+    def _listen(self) -> None:
+        """Log and tell here what the process tells, until it ends."""
+        rest = b""
+        while data := os.read(self._output, 1 << 16):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._hear(line)
+        os.close(self._output)
+        self._output = -1
+        code = self._process.wait() if self._process is not None else None
+        if not self._stop.is_set():
+            self._lose(f"has ended with code {code}")
+
+    def _hear(self, line: bytes) -> None:
+        message = to_job.validate_json(line)
+        if isinstance(message, EventTold):
+            self._on_event(message.told())
+        else:
+            logging.getLogger(message.logger).log(message.level, "%s", message.text)
+
+    def _lose(self, what: str) -> None:
+        logger.warning(
+            "The process that delivers for this one %s. A thread of this process delivers from now on; "
+            "nothing is lost.",
+            what,
+        )
+        self._lost = True
+        self._instead.wake(at_once=True)
