@@ -84,7 +84,10 @@ def main() -> None:
     answers = Answers(os.dup(1))
     os.dup2(2, 1)  # what drivers print is no line for the job
     lines = os.fdopen(0, "rb")
-    begin = from_job.validate_json(lines.readline())
+    first = lines.readline()
+    if not first:  # the job was killed meanwhile
+        return
+    begin = from_job.validate_json(first)
     if not isinstance(begin, Begin):
         raise SystemExit(f"The first line was no beginning, but {begin.kind}.")
     logging.basicConfig(level=begin.log_level, handlers=[_LogHandler(answers)], force=True)

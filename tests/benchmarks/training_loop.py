@@ -24,8 +24,8 @@ from tests.support.when_idle import when_idle
 
 STEP_SECONDS = 1e-3
 SLOW_SECONDS = 0.2
-_ROUNDS = 8
-"""Of blocks of steps without and with logging; the median of their ratios is given."""
+_ROUNDS = 20
+"""Of a block of steps without logging and one with; the median of their ratios is given."""
 _MODES = {
     "relaxed": ("queued, `relaxed`", 0.02),
     "process": ("queued, `process`", 0.04),
@@ -133,7 +133,7 @@ class Loop:
         self._metrics = {f"m{one}": 0.5 for one in range(10)}
 
     def times(self, steps: int, auto_sync: str | bool) -> tuple[list[float], list[float]]:
-        """Give the seconds of a step without and with logging, of each round."""
+        """Give the seconds of a step without logging, before and after each round, and with."""
         manager = self._bench.manager(
             self._uri, delivery="queued", durability=self.mode, auto_sync=auto_sync
         )
@@ -144,11 +144,15 @@ class Loop:
         def log(_: int) -> None:
             run.log_metrics(self._metrics, step=next(numbers))
 
-        per_step(self._work, log, 100)
-        for _ in range(_ROUNDS):
+        def bare() -> float:
             with self._quiet(manager.runtime):
-                plain.append(per_step(self._work, lambda _: next(numbers), steps // _ROUNDS))
+                return per_step(self._work, lambda _: next(numbers), steps // _ROUNDS)
+
+        per_step(self._work, log, 100)
+        plain.append(bare())
+        for _ in range(_ROUNDS):
             ours.append(per_step(self._work, log, steps // _ROUNDS))
+            plain.append(bare())
         manager.runtime.drainer.stop(10)
         manager.runtime.close_connections()
         return plain, ours
@@ -189,8 +193,13 @@ def _figure(loop: Loop, state: str, steps: int, peers: str) -> Figure:
 
 
 def _more(plain: list[float], ours: list[float]) -> float:
-    """Give what a step with logging takes more, as a share: the median of the rounds."""
-    return median(sorted(own / bare - 1 for own, bare in zip(ours, plain, strict=True)))
+    """Give what a step with logging takes more, as a share: the median of the rounds.
+
+    Each is compared with the blocks on both sides of it, so that a machine which gets faster or slower
+    meanwhile does not count.
+    """
+    beside = ((before + after) / 2 for before, after in itertools.pairwise(plain))
+    return median(sorted(own / bare - 1 for own, bare in zip(ours, beside, strict=True)))
 
 
 _LOAD = """
