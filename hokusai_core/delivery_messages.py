@@ -7,7 +7,7 @@ travel here and nowhere else: neither in arguments nor in the environment, which
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from hokusai_core.events import Event
 from hokusai_core.observer_hooks import HOOK_OF
@@ -17,10 +17,16 @@ _EVENTS = {event.__name__: event for event in HOOK_OF}
 
 
 class Begin(Value):
-    """The first line: which backends, with secrets, and from which level on log records are told."""
+    """The first line: which backends, with secrets, and from which level on log records are told.
+
+    ``identity`` is what primary and journal are for the job.
+    """
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     kind: Literal["begin"] = "begin"
     selection: dict[str, Any] = Field(repr=False)
+    identity: tuple[str, str]
     log_level: int
 
 
@@ -29,6 +35,8 @@ class Wake(Value):
 
     ``at_once``: somebody waits for it. ``environment``: all of the job's, where it has changed.
     """
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     kind: Literal["wake"] = "wake"
     at_once: bool = False
@@ -70,7 +78,10 @@ class EventTold(Value):
 FromJob = Annotated[Begin | Wake | Stop, Field(discriminator="kind")]
 ToJob = Annotated[LogRecordTold | EventTold, Field(discriminator="kind")]
 
-from_job: TypeAdapter[Begin | Wake | Stop] = TypeAdapter(FromJob)
+_NO_INPUT = ConfigDict(hide_input_in_errors=True)
+"""What is read may hold secrets."""
+
+from_job: TypeAdapter[Begin | Wake | Stop] = TypeAdapter(FromJob, config=_NO_INPUT)
 """Reads a line of the job."""
 to_job: TypeAdapter[LogRecordTold | EventTold] = TypeAdapter(ToJob)
 """Reads a line of the process that delivers."""

@@ -1,8 +1,8 @@
 """Delivery from a process of its own, so that a training loop shares no interpreter with it.
 
 For queued delivery with ``auto_sync="process"``. A thread that delivers takes Python's lock from the
-loop a few milliseconds for each request. The process of this module has an interpreter of its own, lets
-the job go first where processors are few, and ends with the job, however that ends.
+loop a few milliseconds for each request. The process of this module has an interpreter of its own, and
+ends with the job, however that ends.
 
 It claims, sends and settles as any other worker on the same journal. So whatever becomes of it, nothing
 is lost or sent twice; where it cannot be started or ends by itself, a thread of the job goes on.
@@ -10,11 +10,13 @@ is lost or sent twice; where it cannot be started or ends by itself, a thread of
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,8 @@ class DeliveryProcess:
     Args:
         selection: Gives the backends, with secrets, as
             :func:`~hokusai_core.portable.to_own_process` does.
+        identity: Gives what primary and journal are, so that the process can see that it has found
+            the same.
         instead: The thread that delivers where the process does not.
         on_event: Called with each event that happened there.
     """
@@ -49,10 +53,12 @@ class DeliveryProcess:
     def __init__(
         self,
         selection: Callable[[], dict[str, Any]],
+        identity: Callable[[], tuple[str, str]],
         instead: BackgroundDrainer,
         on_event: Callable[[Event], None],
     ) -> None:
         self._selection = selection
+        self._identity = identity
         self._instead = instead
         self._on_event = on_event
         self._gate = ForkGate(_FORK_SECONDS)
@@ -61,17 +67,23 @@ class DeliveryProcess:
 
     def reset_after_fork(self) -> None:
         """In a forked child: the process is the parent's; the next :meth:`wake` starts another."""
-        self._close_pipes()
+        self._close_input()
+        self._close_output()
         if self._process is not None:
             self._process.returncode = 0  # nobody's child here: not to be waited for
         self._reset()
         self._instead.reset_after_fork()
 
-    def _close_pipes(self) -> None:
-        for descriptor in (self._input, self._output):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._input = self._output = -1
+    # Forgotten first: a child that is forked meanwhile must not close what has the number by then.
+    def _close_input(self) -> None:
+        descriptor, self._input = self._input, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _close_output(self) -> None:
+        descriptor, self._output = self._output, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _reset(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -107,7 +119,8 @@ class DeliveryProcess:
             return
         with self._lock:
             if not self._threads and not self._stop.is_set():
-                self._start_thread(self._run, "hokusai-delivery")
+                with suppress(RuntimeError):  # no thread begins while the interpreter ends
+                    self._start_thread(self._run, "hokusai-delivery")
         self._wake.set()
 
     def stop(self, timeout: float) -> None:
@@ -122,42 +135,48 @@ class DeliveryProcess:
 
     def _start_thread(self, target: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def _run(self) -> None:
         """Start the process, and tell it what happens here."""
-        environment = dict(os.environ)
+        if hasattr(signal, "pthread_sigmask"):
+            # Where the process has ended, a write fails; it must not end a job that dies of SIGPIPE.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
         try:
+            environment = dict(os.environ)
             with self._gate.inside():
                 self._start()
-        except OSError as cause:
+            self._start_thread(self._listen, "hokusai-delivery-answers")
+        except Exception as cause:  # noqa: BLE001 - whatever it is, a thread can deliver
+            self._close_input()
+            self._close_output()
             self._lose(f"could not be started ({cause})")
             return
-        self._start_thread(self._listen, "hokusai-delivery-answers")
         try:
             self._tell(environment)
-        except OSError as cause:
-            logger.debug("The process that delivers does not listen any more: %s", cause)
+        except Exception as cause:  # noqa: BLE001 - the process ends, and a thread goes on
+            logger.debug("The process that delivers is told no more: %s", cause)
         finally:
-            os.close(self._input)
-            self._input = -1
+            self._close_input()
 
     def _start(self) -> None:
         """Start the process, with a pipe to its input and one from its output."""
+        if getattr(sys, "frozen", False) or not sys.executable:
+            raise OSError("this program has no Python interpreter beside it")
+        paths = [path or str(Path.cwd()) for path in sys.path]
         theirs, self._input = os.pipe()
         self._output, answers = os.pipe()
-        paths = [path or str(Path.cwd()) for path in sys.path]
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, *paths],
                 stdin=theirs,
                 stdout=answers,
+                stderr=None if _is_open(2) else subprocess.DEVNULL,
+                # Where the executable is a program of its own after all, that starts no third one.
+                env=os.environ | {"HOKUSAI_AUTO_SYNC": "true"},
                 process_group=0,  # Ctrl-C at the terminal is for the job
             )
-        except OSError:
-            self._close_pipes()
-            raise
         finally:
             os.close(theirs)
             os.close(answers)
@@ -172,15 +191,19 @@ class DeliveryProcess:
             OSError: It has ended.
         """
         level = logger.getEffectiveLevel()
-        send(self._input, Begin(selection=self._selection(), log_level=level))
+        begin = Begin(selection=self._selection(), identity=self._identity(), log_level=level)
+        send(self._input, begin)
         while True:
             self._wake.wait()
             self._wake.clear()
+            if self._lost:
+                return
             if self._stop.is_set():
                 send(self._input, Stop())
                 return
             at_once = self._at_once.is_set()
-            self._at_once.clear()
+            if at_once:
+                self._at_once.clear()
             here = dict(os.environ)
             changed = here if here != environment else None
             send(self._input, Wake(at_once=at_once, environment=changed))
@@ -193,9 +216,11 @@ class DeliveryProcess:
         while data := os.read(self._output, 1 << 16):
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                self._hear(line)
-        os.close(self._output)
-        self._output = -1
+                try:
+                    self._hear(line)
+                except Exception as cause:  # noqa: BLE001 - of the job's own logging, or of a stray line
+                    logger.debug("An answer was not told: %r", cause)
+        self._close_output()
         code = self._process.wait() if self._process is not None else None
         if not self._stop.is_set():
             self._lose(f"has ended with code {code}")
@@ -208,10 +233,19 @@ class DeliveryProcess:
             logging.getLogger(message.logger).log(message.level, "%s", message.text)
 
     def _lose(self, what: str) -> None:
+        self._lost = True
+        self._wake.set()
+        self._instead.wake(at_once=True)
         logger.warning(
             "The process that delivers for this one %s. A thread of this process delivers from now on; "
             "nothing is lost.",
             what,
         )
-        self._lost = True
-        self._instead.wake(at_once=True)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True

@@ -21,8 +21,7 @@ from hokusai_core.portable import from_job_process
 from hokusai_core.runtime import Runtime
 from hokusai_core.values import Value
 
-_NICE = 10
-"""The job goes first where processors are few."""
+_STANDARD_ERROR = 2
 
 
 class Answers:
@@ -54,8 +53,11 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Tell a record, with its traceback."""
-        text = self.format(record)
-        self._answers.tell(LogRecordTold(logger=record.name, level=record.levelno, text=text))
+        try:
+            text = self.format(record).encode(errors="backslashreplace").decode()
+            self._answers.tell(LogRecordTold(logger=record.name, level=record.levelno, text=text))
+        except Exception:  # noqa: BLE001 - as the handlers of the standard library do
+            self.handleError(record)
 
 
 def _observer(answers: Answers) -> object:
@@ -79,9 +81,7 @@ def _observer(answers: Answers) -> object:
 
 def main() -> None:
     """Deliver what the job queues until it says to stop, or has ended."""
-    if hasattr(os, "nice"):
-        os.nice(_NICE)
-    answers = Answers(os.dup(1))
+    answers = Answers(_above_standard(1))
     os.dup2(2, 1)  # what drivers print is no line for the job
     lines = os.fdopen(0, "rb")
     first = lines.readline()
@@ -92,6 +92,8 @@ def main() -> None:
         raise SystemExit(f"The first line was no beginning, but {begin.kind}.")
     logging.basicConfig(level=begin.log_level, handlers=[_LogHandler(answers)], force=True)
     runtime = Runtime.shared(from_job_process(begin.selection))
+    if (runtime.destination, runtime.journal_description) != begin.identity:
+        raise SystemExit("Hokusai: from here, primary and journal are other ones than the job's.")
     runtime.observers.only(_observer(answers))
     _deliver(runtime, lines)
     runtime.close_connections()
@@ -110,6 +112,14 @@ def _deliver(runtime: Runtime, lines: IO[bytes]) -> None:
     # The job was killed. What it left is delivered as far as its own end would have done.
     runtime.drainer.wake(at_once=True)
     runtime.close(runtime.settings.exit_timeout)
+
+
+def _above_standard(descriptor: int) -> int:
+    """Give a copy with a number that no standard stream has."""
+    copy = os.dup(descriptor)
+    while copy <= _STANDARD_ERROR:
+        copy = os.dup(copy)
+    return copy
 
 
 def _take_over(environment: dict[str, str]) -> None:

@@ -1,5 +1,6 @@
 """Emptying a journal: until nothing is left, or nothing can go on."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -239,10 +240,10 @@ class BackgroundDrainer:
             return
         with self._lock:
             if not self.running and not self._stop.is_set():
-                self._thread = threading.Thread(
-                    target=self._run, name="hokusai-drainer", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="hokusai-drainer", daemon=True)
+                with contextlib.suppress(RuntimeError):  # none begins while the interpreter ends
+                    thread.start()
+                    self._thread = thread
         self._wake.set()
 
     def stop(self, timeout: float) -> None:

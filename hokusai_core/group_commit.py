@@ -92,7 +92,8 @@ class GroupCommit:
         if self._files:
             self._add_to_file(sink, points)
         else:
-            # Needs no lock, which a loop would feel: nothing comes in between, in no thread.
+            # Without a lock, which a loop would feel: nothing comes between a queue and what is added
+            # to it, in no thread. The count may be off for a moment; it is a bound, and made anew.
             self._calls.append((sink, points))
             self._count += len(points[0])
         if not self._due.is_set():
@@ -244,8 +245,6 @@ class GroupCommit:
         with self._starting:
             if self._due.is_set():
                 return
-            self._handed_over.append(self)
-            self._due.set()
             if self._thread is None or not self._thread.is_alive():
                 self._flush_before_forks()
                 self._thread = threading.Thread(
@@ -255,6 +254,8 @@ class GroupCommit:
                     daemon=True,
                 )
                 self._thread.start()
+            self._handed_over.append(self)
+            self._due.set()
 
     def _flush_before_forks(self) -> None:
         """Let a child see what was logged before it came to be.

@@ -4,7 +4,8 @@ An observer is an object (or a module) that implements any of these hooks, each 
 ``event``. It is declared as an entry point in ``hokusai.observers``, or passed as ``observers=``. Rules
 for all hooks:
 
-* They are called in the process that delivers: the user's own, or ``hokusai sync``.
+* They are called in the process that delivers: the user's own, or ``hokusai sync``. What a process
+  of the user's own delivers for it (``auto_sync="process"``) is told in the user's own.
 * Each observer has a thread of its own, which calls it for one event after another, in order. No lock
   of this library is held meanwhile, so a hook may call the library.
 * A result is ignored. An exception is logged (the first one of each observer), counted in ``status``,

@@ -46,8 +46,9 @@ def to_own_process(selection: BackendSelection) -> dict[str, Any]:
     The backend must not be an object.
     """
     settings = selection.settings
-    values = settings.model_dump(mode="json", exclude={"optional_mlflow"}, exclude_none=True)
-    for name in _SECRETS & values.keys():
+    # What is None stays None, whatever the environment of that process says.
+    values = settings.model_dump(mode="json", exclude={"optional_mlflow"})
+    for name in _SECRETS:
         secret = getattr(settings, name)
         values[name] = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
     fields = selection.model_dump(include=_FIELDS)
@@ -56,7 +57,9 @@ def to_own_process(selection: BackendSelection) -> dict[str, Any]:
 
 def from_job_process(portable: dict[str, Any]) -> BackendSelection:
     """Give the selection of :func:`to_own_process` again, to be delivered by a thread."""
-    settings = Settings.load(**{**portable["settings"], "auto_sync": True})
+    # The job has warned of what is deprecated.
+    changes = {"auto_sync": True, "optional_mlflow": None}
+    settings = Settings.load(**{**portable["settings"], **changes})
     return BackendSelection(**{**portable, "settings": settings})
 
 

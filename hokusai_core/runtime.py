@@ -287,7 +287,7 @@ class Runtime:
             # Another process delivers, but what this one leaves is told by this one.
             return self.waiting() if self.streams.any_queued else 0
         until = time.monotonic() + timeout
-        while self.waiting() != 0 and time.monotonic() < until:
+        while self.drainer.running and self.waiting() != 0 and time.monotonic() < until:
             self.drainer.wake(at_once=True)
             time.sleep(0.02)
         self.drainer.stop(timeout=max(0.1, until - time.monotonic()))
@@ -344,7 +344,10 @@ class Runtime:
         from hokusai_core.delivery_process import DeliveryProcess
 
         return DeliveryProcess(
-            partial(to_own_process, self.selection), thread, on_event=self.observers.emit
+            partial(to_own_process, self.selection),
+            lambda: (self.destination, self.journal_description),
+            thread,
+            on_event=self.observers.emit,
         )
 
     def _config(self, role: Role) -> BackendConfig:
