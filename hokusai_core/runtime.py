@@ -385,16 +385,13 @@ class Runtime:
             self._breaker("journal", self.settings.journal_timeout),
             self.settings.max_queued_artifact_bytes,
             on_open=self._journal_opened,
-            before_reading=self._gather,
+            before_reading=lambda: self.points.gather(),  # noqa: PLW0108 - they are made later
         )
 
     def _local_folder(self) -> Path | None:
         if self._journal_plugin is None:
             return None
         return self._journal_plugin.local_folder(self._config("journal"))
-
-    def _gather(self) -> None:
-        self.points.gather()
 
     def _adopted(self, destination: str, stream: str) -> None:
         if destination == self.destination:
