@@ -13,7 +13,14 @@ from hokusai_core.events import Event
 from hokusai_core.observer_hooks import HOOK_OF
 from hokusai_core.values import Value
 
+_NO_INPUT = ConfigDict(hide_input_in_errors=True)
+"""For what may hold secrets."""
+
 _EVENTS = {event.__name__: event for event in HOOK_OF}
+
+
+STANDARD_ERROR = 2
+"""The highest number of a standard stream."""
 
 
 class Begin(Value):
@@ -22,9 +29,8 @@ class Begin(Value):
     ``identity`` is what primary and journal are for the job.
     """
 
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = _NO_INPUT
 
-    kind: Literal["begin"] = "begin"
     selection: dict[str, Any] = Field(repr=False)
     identity: tuple[str, str]
     log_level: int
@@ -36,7 +42,7 @@ class Wake(Value):
     ``at_once``: somebody waits for it. ``environment``: all of the job's, where it has changed.
     """
 
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = _NO_INPUT
 
     kind: Literal["wake"] = "wake"
     at_once: bool = False
@@ -75,14 +81,11 @@ class EventTold(Value):
         return _EVENTS[self.name].model_validate(self.event)
 
 
-FromJob = Annotated[Begin | Wake | Stop, Field(discriminator="kind")]
+FromJob = Annotated[Wake | Stop, Field(discriminator="kind")]
 ToJob = Annotated[LogRecordTold | EventTold, Field(discriminator="kind")]
 
-_NO_INPUT = ConfigDict(hide_input_in_errors=True)
-"""What is read may hold secrets."""
-
-from_job: TypeAdapter[Begin | Wake | Stop] = TypeAdapter(FromJob, config=_NO_INPUT)
-"""Reads a line of the job."""
+from_job: TypeAdapter[Wake | Stop] = TypeAdapter(FromJob, config=_NO_INPUT)
+"""Reads a line of the job, after the first, which is a :class:`Begin`."""
 to_job: TypeAdapter[LogRecordTold | EventTold] = TypeAdapter(ToJob)
 """Reads a line of the process that delivers."""
 

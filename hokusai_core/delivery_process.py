@@ -16,14 +16,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hokusai_core.delivery_messages import Begin, EventTold, Stop, Wake, send, to_job
+from hokusai_core.delivery_messages import (
+    STANDARD_ERROR,
+    Begin,
+    EventTold,
+    Stop,
+    Wake,
+    send,
+    to_job,
+)
 from hokusai_core.draining import BackgroundDrainer
 from hokusai_core.events import Event
 from hokusai_core.fork_gate import ForkGate
+from hokusai_core.woken_thread import WokenThread
 
 logger = logging.getLogger("hokusai")
 
@@ -38,14 +46,14 @@ _PROGRAM = (
 )
 
 
-class DeliveryProcess:
-    """The process that delivers what this process queued. It starts with the first :meth:`wake`.
+class DeliveryProcess(WokenThread):
+    """The process that delivers what this process queued, and the thread that tells it to.
 
     Args:
         selection: Gives the backends, with secrets, as
             :func:`~hokusai_core.portable.to_own_process` does.
-        identity: Gives what primary and journal are, so that the process can see that it has found
-            the same.
+        identity: What primary and journal are: where the process finds others, because the job has
+            another working directory by then, it leaves the delivery to the thread.
         instead: The thread that delivers where the process does not.
         on_event: Called with each event that happened there.
     """
@@ -53,17 +61,22 @@ class DeliveryProcess:
     def __init__(
         self,
         selection: Callable[[], dict[str, Any]],
-        identity: Callable[[], tuple[str, str]],
+        identity: tuple[str, str],
         instead: BackgroundDrainer,
         on_event: Callable[[Event], None],
     ) -> None:
+        super().__init__("hokusai-delivery")
         self._selection = selection
         self._identity = identity
         self._instead = instead
         self._on_event = on_event
         self._gate = ForkGate(_FORK_SECONDS)
+
+    def _begin_anew(self) -> None:
+        super()._begin_anew()
+        self._process: subprocess.Popen[bytes] | None = None
         self._input = self._output = -1
-        self._reset()
+        self._ended = self._lost = False
 
     def reset_after_fork(self) -> None:
         """In a forked child: the process is the parent's; the next :meth:`wake` starts another."""
@@ -71,33 +84,13 @@ class DeliveryProcess:
         self._close_output()
         if self._process is not None:
             self._process.returncode = 0  # nobody's child here: not to be waited for
-        self._reset()
+        super().reset_after_fork()
         self._instead.reset_after_fork()
-
-    # Forgotten first: a child that is forked meanwhile must not close what has the number by then.
-    def _close_input(self) -> None:
-        descriptor, self._input = self._input, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-    def _close_output(self) -> None:
-        descriptor, self._output = self._output, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-    def _reset(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._at_once = threading.Event()
-        self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
-        self._lost = False
 
     @property
     def running(self) -> bool:
         """Whether the process was started and has not ended, or a thread delivers in its place."""
-        return any(thread.is_alive() for thread in self._threads) or self._instead.running
+        return super().running or self._instead.running
 
     @property
     def pid(self) -> int | None:
@@ -105,49 +98,31 @@ class DeliveryProcess:
         return self._process.pid if self._process is not None and not self._lost else None
 
     def wake(self, *, at_once: bool = False) -> None:
-        """Something was queued: start the process, or let it look again.
-
-        Args:
-            at_once: Do not let more gather: somebody waits.
-        """
+        """Something was queued: start the process, or let it look again."""
         if self._lost:
             self._instead.wake(at_once=at_once)
-            return
-        if at_once:
-            self._at_once.set()
-        elif self._wake.is_set():
-            return
-        with self._lock:
-            if not self._threads and not self._stop.is_set():
-                with suppress(RuntimeError):  # no thread begins while the interpreter ends
-                    self._start_thread(self._run, "hokusai-delivery")
-        self._wake.set()
+        else:
+            super().wake(at_once=at_once)
 
     def stop(self, timeout: float) -> None:
         """Let the process end after the step in hand; waits at most ``timeout`` seconds for it."""
         until = time.monotonic() + timeout
-        self._stop.set()
-        self._wake.set()
-        self._at_once.set()
-        for thread in tuple(self._threads):
-            thread.join(max(0.0, until - time.monotonic()))
+        super().stop(timeout)
         self._instead.stop(max(0.0, until - time.monotonic()))
 
-    def _start_thread(self, target: Callable[[], None], name: str) -> None:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        thread.start()
-        self._threads.append(thread)
-
     def _run(self) -> None:
-        """Start the process, and tell it what happens here."""
+        """Start the process, tell it what happens here, and see it end."""
         if hasattr(signal, "pthread_sigmask"):
             # Where the process has ended, a write fails; it must not end a job that dies of SIGPIPE.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+        listener = threading.Thread(
+            target=self._listen, name="hokusai-delivery-answers", daemon=True
+        )
         try:
             environment = dict(os.environ)
             with self._gate.inside():
-                self._start()
-            self._start_thread(self._listen, "hokusai-delivery-answers")
+                process = self._process = self._start_process()
+            listener.start()
         except Exception as cause:  # noqa: BLE001 - whatever it is, a thread can deliver
             self._close_input()
             self._close_output()
@@ -159,20 +134,24 @@ class DeliveryProcess:
             logger.debug("The process that delivers is told no more: %s", cause)
         finally:
             self._close_input()
+        listener.join()
+        code = process.wait()
+        if not self._stopping.is_set():
+            self._lose(f"has ended with code {code}")
 
-    def _start(self) -> None:
-        """Start the process, with a pipe to its input and one from its output."""
+    def _start_process(self) -> subprocess.Popen[bytes]:
+        """Start it, with a pipe to its input and one from its output."""
         if getattr(sys, "frozen", False) or not sys.executable:
             raise OSError("this program has no Python interpreter beside it")
         paths = [path or str(Path.cwd()) for path in sys.path]
         theirs, self._input = os.pipe()
         self._output, answers = os.pipe()
         try:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, *paths],
                 stdin=theirs,
                 stdout=answers,
-                stderr=None if _is_open(2) else subprocess.DEVNULL,
+                stderr=None if _is_open(STANDARD_ERROR) else subprocess.DEVNULL,
                 # Where the executable is a program of its own after all, that starts no third one.
                 env=os.environ | {"HOKUSAI_AUTO_SYNC": "true"},
                 process_group=0,  # Ctrl-C at the terminal is for the job
@@ -182,7 +161,7 @@ class DeliveryProcess:
             os.close(answers)
 
     def _tell(self, environment: dict[str, str]) -> None:
-        """Tell the process what to begin with, and of each :meth:`wake`, until it has to stop.
+        """Tell the process what to begin with, and of each :meth:`wake`, until one of both ends.
 
         Args:
             environment: What it was started with.
@@ -191,14 +170,14 @@ class DeliveryProcess:
             OSError: It has ended.
         """
         level = logger.getEffectiveLevel()
-        begin = Begin(selection=self._selection(), identity=self._identity(), log_level=level)
+        begin = Begin(selection=self._selection(), identity=self._identity, log_level=level)
         send(self._input, begin)
         while True:
-            self._wake.wait()
-            self._wake.clear()
-            if self._lost:
+            self._woken.wait()
+            self._woken.clear()
+            if self._ended:
                 return
-            if self._stop.is_set():
+            if self._stopping.is_set():
                 send(self._input, Stop())
                 return
             at_once = self._at_once.is_set()
@@ -221,9 +200,9 @@ class DeliveryProcess:
                 except Exception as cause:  # noqa: BLE001 - of the job's own logging, or of a stray line
                     logger.debug("An answer was not told: %r", cause)
         self._close_output()
-        code = self._process.wait() if self._process is not None else None
-        if not self._stop.is_set():
-            self._lose(f"has ended with code {code}")
+        self._ended = True
+        self._woken.set()
+        self._at_once.set()
 
     def _hear(self, line: bytes) -> None:
         message = to_job.validate_json(line)
@@ -234,13 +213,23 @@ class DeliveryProcess:
 
     def _lose(self, what: str) -> None:
         self._lost = True
-        self._wake.set()
         self._instead.wake(at_once=True)
         logger.warning(
             "The process that delivers for this one %s. A thread of this process delivers from now on; "
             "nothing is lost.",
             what,
         )
+
+    # Forgotten first: a child that is forked meanwhile must not close what has the number by then.
+    def _close_input(self) -> None:
+        descriptor, self._input = self._input, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _close_output(self) -> None:
+        descriptor, self._output = self._output, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _is_open(descriptor: int) -> bool:

@@ -6,22 +6,17 @@ import threading
 from typing import IO
 
 from hokusai_core.delivery_messages import (
+    STANDARD_ERROR,
     Begin,
     EventTold,
     LogRecordTold,
     Stop,
-    Wake,
     from_job,
     send,
 )
-from hokusai_core.events import Event
-from hokusai_core.markers import hookimpl
-from hokusai_core.observer_hooks import HOOK_OF
 from hokusai_core.portable import from_job_process
 from hokusai_core.runtime import Runtime
 from hokusai_core.values import Value
-
-_STANDARD_ERROR = 2
 
 
 class Answers:
@@ -60,41 +55,20 @@ class _LogHandler(logging.Handler):
             self.handleError(record)
 
 
-def _observer(answers: Answers) -> object:
-    """Make an observer that lets the observers of the job hear what happens here."""
-
-    def tell(event: Event) -> None:
-        answers.tell(EventTold.of(event))
-
-    class Relay:
-        """Implements every hook."""
-
-    for name in HOOK_OF.values():
-
-        def hook(self: Relay, event: Event) -> None:
-            tell(event)
-
-        hook.__name__ = name
-        setattr(Relay, name, hookimpl(hook))
-    return Relay()
-
-
 def main() -> None:
     """Deliver what the job queues until it says to stop, or has ended."""
     answers = Answers(_above_standard(1))
-    os.dup2(2, 1)  # what drivers print is no line for the job
+    os.dup2(STANDARD_ERROR, 1)  # what drivers print is no line for the job
     lines = os.fdopen(0, "rb")
     first = lines.readline()
     if not first:  # the job was killed meanwhile
         return
-    begin = from_job.validate_json(first)
-    if not isinstance(begin, Begin):
-        raise SystemExit(f"The first line was no beginning, but {begin.kind}.")
+    begin = Begin.model_validate_json(first)
     logging.basicConfig(level=begin.log_level, handlers=[_LogHandler(answers)], force=True)
     runtime = Runtime.shared(from_job_process(begin.selection))
     if (runtime.destination, runtime.journal_description) != begin.identity:
         raise SystemExit("Hokusai: from here, primary and journal are other ones than the job's.")
-    runtime.observers.only(_observer(answers))
+    runtime.observers.relay(lambda event: answers.tell(EventTold.of(event)))
     _deliver(runtime, lines)
     runtime.close_connections()
 
@@ -105,10 +79,9 @@ def _deliver(runtime: Runtime, lines: IO[bytes]) -> None:
         if isinstance(message, Stop):
             runtime.drainer.stop(runtime.settings.exit_timeout)
             return
-        if isinstance(message, Wake):
-            if message.environment is not None:
-                _take_over(message.environment)
-            runtime.drainer.wake(at_once=message.at_once)
+        if message.environment is not None:
+            _take_over(message.environment)
+        runtime.drainer.wake(at_once=message.at_once)
     # The job was killed. What it left is delivered as far as its own end would have done.
     runtime.drainer.wake(at_once=True)
     runtime.close(runtime.settings.exit_timeout)
@@ -117,7 +90,7 @@ def _deliver(runtime: Runtime, lines: IO[bytes]) -> None:
 def _above_standard(descriptor: int) -> int:
     """Give a copy with a number that no standard stream has."""
     copy = os.dup(descriptor)
-    while copy <= _STANDARD_ERROR:
+    while copy <= STANDARD_ERROR:
         copy = os.dup(copy)
     return copy
 

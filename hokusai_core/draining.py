@@ -1,6 +1,5 @@
 """Emptying a journal: until nothing is left, or nothing can go on."""
 
-import contextlib
 import logging
 import threading
 import time
@@ -12,6 +11,7 @@ from hokusai_core.errors import JournalUnavailableError
 from hokusai_core.hookspecs import Journal
 from hokusai_core.journal import Backlog
 from hokusai_core.sync import SyncWorker
+from hokusai_core.woken_thread import WokenThread
 
 logger = logging.getLogger(__name__)
 
@@ -187,10 +187,8 @@ class Drain:
         return settled
 
 
-class BackgroundDrainer:
+class BackgroundDrainer(WokenThread):
     """The thread of this process that delivers what this process queued.
-
-    It starts with the first :meth:`wake`, and ends with the process.
 
     Args:
         step: Delivers one stream; called again at once while it makes progress.
@@ -208,56 +206,17 @@ class BackgroundDrainer:
         on_empty: Callable[[], None],
         linger: float = 0.0,
     ) -> None:
+        super().__init__("hokusai-drainer")
         self._linger = linger
         self._step = step
         self._forward = forward
         self._waiting = waiting
         self._on_empty = on_empty
-        self.reset_after_fork()
-
-    def reset_after_fork(self) -> None:
-        """In a forked child: there is no thread; the next :meth:`wake` starts one."""
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._at_once = threading.Event()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    @property
-    def running(self) -> bool:
-        """Whether the thread was started and has not ended."""
-        return self._thread is not None and self._thread.is_alive()
-
-    def wake(self, *, at_once: bool = False) -> None:
-        """Something was queued: start the thread, or let it look again.
-
-        Args:
-            at_once: Do not let more gather: somebody waits.
-        """
-        if at_once:
-            self._at_once.set()
-        elif self._wake.is_set():
-            return
-        with self._lock:
-            if not self.running and not self._stop.is_set():
-                thread = threading.Thread(target=self._run, name="hokusai-drainer", daemon=True)
-                with contextlib.suppress(RuntimeError):  # none begins while the interpreter ends
-                    thread.start()
-                    self._thread = thread
-        self._wake.set()
-
-    def stop(self, timeout: float) -> None:
-        """End the thread after the step in hand; waits at most ``timeout`` seconds."""
-        self._stop.set()
-        self._wake.set()
-        self._at_once.set()
-        if self._thread:
-            self._thread.join(timeout)
 
     def _run(self) -> None:
         last_defect = ""
-        while not self._stop.is_set():
-            self._wake.clear()
+        while not self._stopping.is_set():
+            self._woken.clear()
             try:
                 pause = self._round()
             except JournalUnavailableError as failure:
@@ -273,18 +232,18 @@ class BackgroundDrainer:
             if self._linger:
                 self._at_once.clear()
             if pause is None:
-                self._wake.wait()
+                self._woken.wait()
                 pause = self._linger
-            if self._linger and not self._stop.is_set():
+            if self._linger and not self._stopping.is_set():
                 self._at_once.wait(min(pause, _IDLE_SECONDS))
             else:
-                self._stop.wait(min(pause, _IDLE_SECONDS))
+                self._stopping.wait(min(pause, _IDLE_SECONDS))
 
     def _round(self) -> float | None:
         """Deliver what is due. Gives the seconds until the next look; None where nothing is left."""
         self._forward()
         seen: set[str] = set()
-        while not self._stop.is_set():
+        while not self._stopping.is_set():
             step = self._step()
             if self._linger and step.stream in seen and step.delivered < _FEW:
                 return self._linger

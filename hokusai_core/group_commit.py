@@ -145,7 +145,7 @@ class GroupCommit:
         self._adding = threading.RLock()
         self._flushing = threading.RLock()
         self._flushed_by = 0
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
         self._due = threading.Event()
         self._handed_over: list[GroupCommit] = []
         self._thread: threading.Thread | None = None
@@ -166,11 +166,14 @@ class GroupCommit:
         sink.write_points((stamped,))
 
     def _flush(self) -> None:
-        """Append what an earlier flush could not, and what was added since."""
+        """Append what an earlier flush could not, and what was added until now."""
+        earlier = self._taken
         try:
             while batch := self._take():
                 self._write(batch)
                 self._done(batch)
+                if batch is not earlier:  # what came meanwhile is for the next flush
+                    break
         except HokusaiError as failure:
             self._fail(failure)
             raise
@@ -247,13 +250,18 @@ class GroupCommit:
                 return
             if self._thread is None or not self._thread.is_alive():
                 self._flush_before_forks()
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=_run,
                     args=(self._due, self._handed_over),
                     name="hokusai-flush",
                     daemon=True,
                 )
-                self._thread.start()
+                try:
+                    thread.start()
+                except RuntimeError as cause:  # too many threads, or the interpreter ends
+                    logger.debug("Metrics wait for the next call: %s", cause)
+                    return
+                self._thread = thread
             self._handed_over.append(self)
             self._due.set()
 

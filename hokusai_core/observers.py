@@ -6,7 +6,7 @@ The hooks are in :mod:`hokusai_core.observer_hooks`, the events in :mod:`hokusai
 import inspect
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.metadata import EntryPoint
 
@@ -36,6 +36,7 @@ class ObserverSet:
         self._given: list[object] = []
         self._listeners: list[Listener] = []
         self._looked_up = False
+        self._relay: Callable[[Event], None] | None = None
         self._lock = threading.Lock()
 
     def add(self, observers: Iterable[object]) -> None:
@@ -60,13 +61,15 @@ class ObserverSet:
                     Listener(name, _GIVEN, partial(_already, hooks), self._timeout)
                 )
 
-    def only(self, observer: object) -> None:
-        """Tell an observer, and none of those that are installed."""
-        self._looked_up = True
-        self.add([observer])
+    def relay(self, to: Callable[[Event], None]) -> None:
+        """Hand events on, for observers of another process; those that are installed hear them there."""
+        self._relay = to
 
     def emit(self, event: Event) -> None:
         """Tell all observers of an event; returns at once, and never raises."""
+        if self._relay is not None:
+            self._relay(event)
+            return
         hook = HOOK_OF[type(event)]
         for listener in self._all():
             listener.tell(hook, event)

@@ -28,9 +28,7 @@ def to_portable(selection: BackendSelection) -> dict[str, Any]:
         include=selection.settings.model_fields_set - _SECRETS, exclude_none=True
     )
     return {
-        "backend": selection.backend,
-        "fallback": selection.fallback,
-        "fallback_asked": selection.fallback_asked,
+        **selection.model_dump(include=_FIELDS),
         "tracking_uri": without_credentials(selection.tracking_uri),
         "registry_uri": without_credentials(selection.registry_uri),
         "settings": {
@@ -51,8 +49,7 @@ def to_own_process(selection: BackendSelection) -> dict[str, Any]:
     for name in _SECRETS:
         secret = getattr(settings, name)
         values[name] = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
-    fields = selection.model_dump(include=_FIELDS)
-    return {**fields, "settings": values}
+    return {**selection.model_dump(include=_FIELDS), "settings": values}
 
 
 def from_job_process(portable: dict[str, Any]) -> BackendSelection:

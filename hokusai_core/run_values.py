@@ -38,7 +38,8 @@ class RunValues:
         self._timestamps = PointTimestamps()
         self._checked_keys: set[str] = set()
         self._last_keys: tuple[str, ...] = ()
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler may log in the middle of a call.
+        self._lock = threading.RLock()
         self._metrics: dict[str, tuple[int, int, float]] = {}
         """Step, timestamp and value of the newest point of each key."""
         self._params: dict[str, str] = {}
@@ -51,7 +52,7 @@ class RunValues:
 
     def reset_after_fork(self) -> None:
         """Make the locks anew: in a forked child, the parent's may be held for ever."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._timestamps.reset_after_fork()
 
     def log_metric(

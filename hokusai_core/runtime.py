@@ -57,7 +57,11 @@ from hokusai_core.resolution import BackendSelection, settings_with
 from hokusai_core.retention import Pruner
 from hokusai_core.router import Circuits, Router
 from hokusai_core.run_reads import RunReader
-from hokusai_core.selected_plugins import backend_config, journal_plugin
+from hokusai_core.selected_plugins import (
+    backend_config,
+    check_for_other_processes,
+    journal_plugin,
+)
 from hokusai_core.settings import Delivery, Durability
 from hokusai_core.snapshots import RunSnapshots
 from hokusai_core.streams import StreamStates
@@ -333,19 +337,13 @@ class Runtime:
         )
         if not queued or self.settings.auto_sync != "process":
             return thread
-        for plugin in (self._plugin, self._journal_plugin):
-            if plugin is not None and (plugin.in_memory or plugin is self.selection.plugin):
-                raise ConfigurationError(
-                    f'auto_sync="process" (HOKUSAI_AUTO_SYNC): no other process can use backend '
-                    f"{plugin.name!r}, which is an object in the memory of this one. Choose a backend "
-                    "by its name that keeps its data elsewhere, or leave auto_sync as it is."
-                )
+        check_for_other_processes(self.selection, self._plugin, self._journal_plugin)
         # Only who uses it pays for the import.
         from hokusai_core.delivery_process import DeliveryProcess
 
         return DeliveryProcess(
             partial(to_own_process, self.selection),
-            lambda: (self.destination, self.journal_description),
+            (self.destination, self.journal_description),
             thread,
             on_event=self.observers.emit,
         )

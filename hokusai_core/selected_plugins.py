@@ -52,3 +52,18 @@ def journal_plugin(selection: BackendSelection, primary: BackendPlugin) -> Backe
         )
     check_drivers(plugin, backend_config(selection, "journal"))
     return plugin
+
+
+def check_for_other_processes(selection: BackendSelection, *plugins: BackendPlugin | None) -> None:
+    """See that another process can use what a selection means.
+
+    Raises:
+        ConfigurationError: One of the plugins is an object of this process, or keeps its data in it.
+    """
+    for plugin in plugins:
+        if plugin is not None and (plugin.in_memory or plugin is selection.plugin):
+            raise ConfigurationError(
+                f'auto_sync="process" (HOKUSAI_AUTO_SYNC): no other process can use backend '
+                f"{plugin.name!r}, which is an object in the memory of this one. Choose a backend by "
+                "its name that keeps its data elsewhere, or leave auto_sync as it is."
+            )

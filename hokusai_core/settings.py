@@ -45,7 +45,7 @@ class Settings(EnvironmentModel):
     Not set, it is ``sql``, and one warning tells where its packages are missing."""
     auto_sync: bool | Literal["process"] = True
     """Deliver what waits from a background thread of this process; ``process``: in queued delivery,
-    from a process of its own, which takes no time from a training loop."""
+    from a process of its own, which shares no interpreter with a training loop."""
     database_url: SecretStr | None = None
     """Database of the SQL backend and of the journal: ``postgresql+psycopg://...`` or
     ``sqlite:///...``. Not set, it is a SQLite file in ``data_dir``."""

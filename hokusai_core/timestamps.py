@@ -16,7 +16,8 @@ class PointTimestamps:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler may log in the middle of a call.
+        self._lock = threading.RLock()
         self._offset = time.time_ns() - time.monotonic_ns()
         self._newest = 0
         self._highest = 0
@@ -25,7 +26,7 @@ class PointTimestamps:
 
     def reset_after_fork(self) -> None:
         """Make the lock anew: in a forked child, the parent's may be held for ever."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def next(self, keys: tuple[str, ...], step: int, monotonic_ns: int | None = None) -> int:
         """Give the timestamp of points that are logged now, in milliseconds since 1970.

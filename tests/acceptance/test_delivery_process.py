@@ -19,12 +19,12 @@ from hokusai_core import ConfigurationError, ExperimentManager, Settings
 from hokusai_core.delivery_process import DeliveryProcess
 from hokusai_core.draining import BackgroundDrainer
 from hokusai_core.events import DeadLettered, RunDelivered
-from hokusai_core.markers import hookimpl
 from hokusai_core.testing import MockBackend
 from tests.acceptance import programs
 from tests.support.fault_proxy import FaultProxy
 from tests.support.mlflow_server import MlflowServer
 from tests.support.ports import free_port
+from tests.support.recorder import Recorder
 from tests.support.stub_server import StubServer
 from tests.support.waiting import wait_for
 
@@ -158,6 +158,45 @@ def test_where_no_process_can_be_started_a_thread_delivers(
     assert "nothing is lost" in told[0]
 
 
+def test_where_the_process_would_find_another_journal_a_thread_delivers(
+    make: Make,
+    mlflow_server: MlflowServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    manager = make(mlflow_server.url, data_dir="data")
+    monkeypatch.chdir(tmp_path / "other")
+    run = manager.start_run()
+    run.log_metric("loss", 0.5)
+    assert steps_on(mlflow_server, run.wait(60)) == [0]
+    assert "has ended with code 1" in caplog.text
+
+
+WITHOUT_STANDARD_ERROR = """
+    import os
+    from hokusai_core import ExperimentManager
+
+    os.close(2)
+    manager = ExperimentManager("no stderr", delivery="queued")
+    run = manager.start_run()
+    run.wait(60)
+    print(manager.runtime.drainer.pid is not None)
+"""
+
+
+def test_a_job_without_a_standard_error_is_delivered_for_too(mlflow_server: MlflowServer) -> None:
+    done = programs.run(
+        WITHOUT_STANDARD_ERROR,
+        fresh=True,
+        MLFLOW_TRACKING_URI=mlflow_server.url,
+        HOKUSAI_AUTO_SYNC="process",
+    )
+    assert done.stdout == "True\n"
+
+
 KILLED_JOB = """
     import os, signal, sys
     from hokusai_core import ExperimentManager
@@ -220,35 +259,19 @@ def test_a_job_that_is_killed_while_the_process_starts_leaves_no_noise() -> None
     assert job.returncode == -signal.SIGKILL
 
 
-class Observer:
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.heard: list[object] = []
-
-    @hookimpl
-    def observer_run_delivered(self, event: RunDelivered) -> None:
-        self.heard.append(event)
-
-    @hookimpl
-    def observer_dead_lettered(self, event: DeadLettered) -> None:
-        self.heard.append(event)
-
-
 def test_the_job_hears_and_logs_what_happens_there(
     make: Make, mlflow_server: MlflowServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    observer = Observer()
-    manager = make(mlflow_server.url, observers=[observer])
+    recorder = Recorder()
+    manager = make(mlflow_server.url, observers=[recorder])
     with manager.start_run() as run:
         run.log_param("lr", 0.1)
         run.log_param("lr", 0.2)
     primary_id = run.wait(60)
-    assert wait_for(lambda: len(observer.heard) == 2)
-    letter, end = sorted(observer.heard, key=lambda event: type(event).__name__)
-    assert isinstance(letter, DeadLettered)
+    assert wait_for(lambda: recorder.of(RunDelivered))
+    (letter,) = recorder.of(DeadLettered)
     assert (letter.kind, letter.stream) == ("log_batch", f"run/{run.run_id}")
-    assert isinstance(end, RunDelivered)
+    (end,) = recorder.of(RunDelivered)
     assert (end.run_id, end.provisional_id, end.status) == (primary_id, run.run_id, "FINISHED")
     told = [one for one in caplog.records if "refused a waiting log_batch for good" in one.message]
     assert [(one.name, one.levelno) for one in told] == [("hokusai_core.sync", logging.WARNING)]

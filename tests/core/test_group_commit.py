@@ -224,3 +224,47 @@ def test_a_signal_handler_may_log_in_the_middle_of_a_call(
     add_all(group, sink, points(3))
     group.flush()
     assert sorted(sink.written, key=lambda one: one[3]) == [*points(3), *points(1, 99)]
+
+
+def test_without_a_thread_values_wait_for_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    group, sink = GroupCommit(), Sink()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        add_all(group, sink, points(3))
+    add_all(group, sink, points(1, 3))
+    assert wait_for(lambda: sink.written == points(4))
+
+
+def test_a_flush_ends_while_another_thread_goes_on_adding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "INTERVAL_SECONDS", 60)
+
+    class Growing(Sink):
+        def write_points(self, calls: Sequence[Points]) -> None:
+            super().write_points(calls)
+            if self.calls < 100:
+                group.add(self, points(1, self.calls)[0])
+
+    group, sink = GroupCommit(), Growing()
+    group.add(sink, points(1)[0])
+    group.flush()
+    assert sink.written == points(1)
+
+
+def test_points_get_their_time_at_the_flush_in_the_order_of_the_calls() -> None:
+    class Stamping(Sink):
+        def __init__(self) -> None:
+            super().__init__()
+            self.number = 0
+
+        def stamped(self, points: Points) -> Points:
+            self.number += 1
+            return points[0], points[1], self.number, points[3]
+
+    group, sink = GroupCommit(), Stamping()
+    calls = points(20)
+    add_all(group, sink, [(keys, values, -1, step) for keys, values, _, step in calls])
+    group.flush()
+    assert [(one[2], one[3]) for one in sink.written] == [(n + 1, n) for n in range(20)]

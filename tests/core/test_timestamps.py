@@ -60,3 +60,17 @@ def test_points_of_one_call_have_one_time_later_than_any_of_theirs() -> None:
     assert timestamps.next(("loss", "accuracy"), 1) == ahead + 1
     assert timestamps.next(("accuracy",), 1) == ahead + 2
     assert timestamps.next(("other",), 1) < ahead
+
+
+def test_a_reading_of_the_clock_from_before_never_repeats_a_time() -> None:
+    """Threads queue their points in another order than that in which they look at the clock."""
+    timestamps = PointTimestamps()
+    first = time.monotonic_ns()
+    time.sleep(0.003)
+    later = time.monotonic_ns()
+    early = timestamps.next(("loss",), 1, first)
+    late = timestamps.next(("accuracy",), 1, later)
+    assert late > early
+    again = timestamps.next(("loss",), 1, first)
+    assert again == late
+    assert timestamps.next(("loss",), 1, first) == late + 1

@@ -3,7 +3,6 @@
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,7 +10,6 @@ from hokusai_core import ExperimentManager, ModelRegistry, RejectedError, Settin
 from hokusai_core.events import (
     CircuitChanged,
     DeadLettered,
-    Event,
     FallbackBegan,
     FallbackEnded,
     ModelRegistered,
@@ -21,41 +19,8 @@ from hokusai_core.identifiers import is_provisional
 from hokusai_core.markers import hookimpl
 from hokusai_core.testing import MockBackend
 from tests.behaviour.stack import Stack
+from tests.support.recorder import Recorder
 from tests.support.waiting import wait_for
-
-
-class Recorder:
-    """Keeps every event."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    @hookimpl
-    def observer_run_delivered(self, event: RunDelivered) -> None:
-        self.events.append(event)
-
-    @hookimpl
-    def observer_model_registered(self, event: ModelRegistered) -> None:
-        self.events.append(event)
-
-    @hookimpl
-    def observer_fallback_began(self, event: FallbackBegan) -> None:
-        self.events.append(event)
-
-    @hookimpl
-    def observer_fallback_ended(self, event: FallbackEnded) -> None:
-        self.events.append(event)
-
-    @hookimpl
-    def observer_circuit_changed(self, event: CircuitChanged) -> None:
-        self.events.append(event)
-
-    @hookimpl
-    def observer_dead_lettered(self, event: DeadLettered) -> None:
-        self.events.append(event)
-
-    def of(self, kind: type[Event]) -> list[Any]:
-        return [event for event in tuple(self.events) if isinstance(event, kind)]
 
 
 def test_in_health_a_run_and_a_version_are_told_with_their_real_ids(failing: Stack) -> None:
