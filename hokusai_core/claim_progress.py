@@ -1,10 +1,10 @@
 """How far a worker is with what it claimed, and what came of it in the end."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hokusai_core.behind import Behind
 from hokusai_core.journal import Claim, QueuedOperation, Settlement
 from hokusai_core.operations import AnyOperation
 from hokusai_core.parcels import Parcel
@@ -33,7 +33,7 @@ class Delivery:
     parcel: Parcel
     sent: AnyOperation
     begun_at: float
-    settlement: Behind
+    settlement: Future[object]
 
 
 @dataclass

@@ -254,10 +254,8 @@ class Runtime:
         Raises:
             ConfigurationError: There is no fallback, so nothing can wait.
         """
-        if self.fallback is None:
-            raise ConfigurationError("There is no fallback (HOKUSAI_FALLBACK=none): nothing waits.")
         return Drain(
-            self.fallback.journal,
+            self._needed_fallback.journal,
             self.destination,
             lambda: self._new_worker("sync"),
             self._forward,
@@ -446,11 +444,15 @@ class Runtime:
         if spool := self.fallback.spool:
             yield spool
 
-    def _new_worker(self, purpose: str) -> SyncWorker:
+    @property
+    def _needed_fallback(self) -> FallbackStore:
         if self.fallback is None:
             raise ConfigurationError("There is no fallback (HOKUSAI_FALLBACK=none): nothing waits.")
+        return self.fallback
+
+    def _new_worker(self, purpose: str, *, overlap: bool = True) -> SyncWorker:
         return SyncWorker(
-            self.fallback.journal,
+            self._needed_fallback.journal,
             self.primary.get(),
             self.circuits,
             self.settings,
@@ -459,11 +461,12 @@ class Runtime:
             self._poison,
             self.events.delivered,
             self._dead,
+            overlap=overlap,
         )
 
     def _drainer_step(self) -> Step:
         if self._worker is None:
-            self._worker = self._new_worker("drainer")
+            self._worker = self._new_worker("drainer", overlap=self.settings.delivery == "direct")
         step = self._worker.run_once()
         if step.kind == "idle" and self.reporter.under_way and self._only_events_wait():
             # Where these go is another service: the primary's outage is over.

@@ -92,6 +92,8 @@ class SyncWorker:
         on_delivered: Called after an operation was settled as delivered, with the operation, with
             what was sent of it, and with the id of what it made; returns at once.
         on_dead: Called after an operation was settled as a dead letter; returns at once.
+        overlap: Settle a batch while the next one is sent. It is faster, and its second thread takes
+            more from a job on the same machine.
     """
 
     def __init__(
@@ -105,6 +107,8 @@ class SyncWorker:
         poison: PoisonGuard | None = None,
         on_delivered: Callable[[AnyOperation, AnyOperation, str], None] = lambda *_: None,
         on_dead: Callable[[QueuedOperation, str], None] = lambda *_: None,
+        *,
+        overlap: bool = True,
     ) -> None:
         self._journal = journal
         self._primary = primary
@@ -117,6 +121,8 @@ class SyncWorker:
         self._on_delivered = on_delivered
         self._on_dead = on_dead
         self._lookups = PrimaryLookups(journal, primary, settings.read_timeout, clock)
+        self._overlap = overlap
+        self._behind = Behind("hokusai-settle")
         self._claim_limit = _CLAIM_LIMIT
 
     def run_once(self) -> Step:
@@ -233,13 +239,13 @@ class SyncWorker:
     def _settle_delivered(
         self, parcel: Parcel, sent: AnyOperation, primary_id: str, progress: Progress
     ) -> None:
-        """Settle what was sent: a batch behind the request that follows it, the rest at once."""
+        """Settle what was sent: a batch behind the request that follows it, if it may, or at once."""
         settlements = [Settlement(entry.op_id, "delivered", primary_id) for entry in parcel.members]
         self._finish(progress)
-        if isinstance(sent, LogBatch) and not progress.ends_with(parcel):
+        if self._overlap and isinstance(sent, LogBatch) and not progress.ends_with(parcel):
             now = self._clock.monotonic()
             settle = partial(self._journal.journal_settle, progress.claim, tuple(settlements))
-            progress.unsettled = Delivery(parcel, sent, now, Behind(settle))
+            progress.unsettled = Delivery(parcel, sent, now, self._behind.begin(settle))
             return
         self._settle(progress, settlements)
         self._note_delivered(parcel, sent, primary_id, progress)
@@ -253,7 +259,7 @@ class SyncWorker:
         """
         delivery, progress.unsettled = progress.unsettled, None
         if delivery is not None:
-            delivery.settlement.finish()
+            delivery.settlement.result()
             progress.take_out(delivery.parcel.members, delivery.begun_at)
             self._note_delivered(delivery.parcel, delivery.sent, "", progress)
 

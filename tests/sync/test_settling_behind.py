@@ -1,11 +1,14 @@
 """A batch is settled while the next request of its claim is under way, and nothing is lost by it."""
 
+import gc
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hokusai_core import ExperimentManager, Settings
 from hokusai_core.entities import Receipt
 from hokusai_core.errors import (
     JournalUnavailableError,
@@ -16,6 +19,8 @@ from hokusai_core.errors import (
 from hokusai_core.hookspecs import Journal
 from hokusai_core.journal import Claim, Settlement
 from hokusai_core.operations import CreateRun, LogBatch, MetricPoint
+from hokusai_core.testing import MockBackend
+from tests.support.waiting import wait_for
 from tests.sync.test_worker import Bench, batch
 
 _EACH = 600
@@ -131,7 +136,70 @@ def test_there_is_one_settlement_at_a_time_and_each_before_the_end() -> None:
     case = Case(6)
     step = case.bench.worker.run_once()
     assert step.delivered == case.settles.count == case.sends == 6
-    assert "hokusai-settle" not in {thread.name for thread in threading.enumerate()}
+    case.finish()
+
+
+def test_one_thread_settles_and_ends_with_its_worker() -> None:
+    before = set(threading.enumerate())
+
+    def settling() -> list[threading.Thread]:
+        return [
+            thread
+            for thread in threading.enumerate()
+            if thread not in before and thread.name == "hokusai-settle"
+        ]
+
+    case = Case(6)
+    assert case.bench.worker.run_once().delivered == 6
+    [thread] = settling()
+    case.finish()
+    assert settling() == [thread]
+    del case
+    gc.collect()
+    thread.join(10.0)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("auto_sync", "by"),
+    [(True, {"hokusai-drainer"}), (False, {"hokusai-settle", "hokusai-sync-0"})],
+)
+def test_beside_a_job_with_queued_delivery_one_thread_does_both(
+    auto_sync: bool, by: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings.load(
+        data_dir=tmp_path, fallback="sql", delivery="queued", auto_sync=auto_sync, sync_threads=1
+    )
+    manager = ExperimentManager("settling", backend=MockBackend(), settings=settings)
+    runtime = manager.runtime
+    assert runtime.fallback is not None
+    journal = runtime.fallback.journal
+    settled_by: set[str] = set()
+    settle = journal.journal_settle
+
+    def watched(claim: Claim, settlements: tuple[Settlement, ...]) -> int:
+        settled_by.add(threading.current_thread().name)
+        return settle(claim, settlements)
+
+    monkeypatch.setattr(journal, "journal_settle", watched)
+    with manager.start_run() as run:
+        for step in range(5):
+            run.log_metrics({f"m{one}": 0.5 for one in range(_EACH)}, step=step)
+    if not auto_sync:
+        runtime.drain().run(wait_seconds=10.0, stop=threading.Event())
+    assert wait_for(lambda: runtime.waiting() == 0)
+    assert settled_by == by
+    runtime.drainer.stop(10.0)
+    runtime.close_connections()
+
+
+def test_without_a_thread_it_settles_at_once(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_more)
+    assert case.bench.worker.run_once().delivered == case.settles.count == 3
+    monkeypatch.undo()
     case.finish()
 
 
