@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hokusai_core.claim_progress import Step
-from hokusai_core.errors import JournalUnavailableError
+from hokusai_core.errors import JournalUnavailableError, NotStoredError
 from hokusai_core.hookspecs import Journal
 from hokusai_core.journal import Backlog
 from hokusai_core.sync import SyncWorker
@@ -219,7 +219,8 @@ class BackgroundDrainer(WokenThread):
             self._woken.clear()
             try:
                 pause = self._round()
-            except JournalUnavailableError as failure:
+            except (JournalUnavailableError, NotStoredError) as failure:
+                # Metrics that wait in memory and cannot be stored: their buffer tells it.
                 logger.debug("The drainer waits for the journal: %s", failure)
                 pause = _IDLE_SECONDS
             except Exception as defect:

@@ -25,10 +25,7 @@ from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.claim_progress import Step
 from hokusai_core.clock import Clock, SystemClock
 from hokusai_core.draining import LINGER_SECONDS, BackgroundDrainer, Drain
-from hokusai_core.errors import (
-    ConfigurationError,
-    JournalUnavailableError,
-)
+from hokusai_core.errors import ConfigurationError, JournalUnavailableError, NotStoredError
 from hokusai_core.event_operations import STREAM_PREFIX
 from hokusai_core.event_reporting import EventReporter
 from hokusai_core.events import CircuitName
@@ -57,11 +54,7 @@ from hokusai_core.resolution import BackendSelection, settings_with
 from hokusai_core.retention import Pruner
 from hokusai_core.router import Circuits, Router
 from hokusai_core.run_reads import RunReader
-from hokusai_core.selected_plugins import (
-    backend_config,
-    check_for_other_processes,
-    journal_plugin,
-)
+from hokusai_core.selected_plugins import backend_config, check_for_other_processes, journal_plugin
 from hokusai_core.settings import Delivery, Durability
 from hokusai_core.snapshots import RunSnapshots
 from hokusai_core.streams import StreamStates
@@ -268,7 +261,7 @@ class Runtime:
         """Count what waits for this destination, in journal and spool; None where nobody can tell."""
         try:
             return self._waiting()
-        except JournalUnavailableError:
+        except (JournalUnavailableError, NotStoredError):
             return None
 
     def hurry(self) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from hokusai_core import ExperimentManager, JournalUnavailableError, Settings
+from hokusai_core.process_hooks import end_of_process
 from hokusai_core.testing import MockBackend
+from tests.support.waiting import wait_for
 
 SECONDS = 0.3
 """How long a call waits for the journal."""
@@ -71,3 +73,31 @@ def test_a_journal_that_stays_busy_ends_the_drain(
         manager.runtime.drain().run(wait_seconds=30, stop=threading.Event())
     assert time.monotonic() - began < 30.0, "waited for the lock, which was held for a minute"
     assert manager.runtime.drain().run(wait_seconds=30, stop=threading.Event()).complete
+
+
+def test_metrics_that_no_journal_takes_end_neither_the_drainer_nor_the_process_early(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings.load(
+        data_dir=tmp_path,
+        fallback="sql",
+        delivery="queued",
+        durability="relaxed",
+        exit_timeout=0.5,
+        journal_timeout=0.1,
+    )
+    manager = ExperimentManager("busy", backend=MockBackend(), settings=settings)
+    runtime = manager.runtime
+    run = manager.start_run()
+    assert wait_for(lambda: runtime.waiting() == 0)
+    with locked(tmp_path, 60.0):
+        run.log_metric("loss", 0.5)
+        assert runtime.waiting() is None
+        runtime.drainer.wake(at_once=True)
+        end_of_process([runtime])
+        assert not runtime.drainer.running
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert not [text for text in told if "defect" in text]
+    assert [text for text in told if "are lost with this process" in text]
+    assert runtime.drain().run(wait_seconds=30, stop=threading.Event()).delivered == 1
+    runtime.close_connections()
