@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from hokusai_core.errors import HokusaiError, NotStoredError
-from hokusai_core.points import Points
+from hokusai_core.packed_points import Points
 from hokusai_core.points_file import PointsFile
 
 logger = logging.getLogger("hokusai")

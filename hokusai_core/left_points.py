@@ -11,7 +11,8 @@ from pathlib import Path
 from hokusai_core.errors import JournalUnavailableError, NotStoredError
 from hokusai_core.fallback import FallbackStore
 from hokusai_core.identifiers import creation_of
-from hokusai_core.points import Points, PointsEntry, split_points
+from hokusai_core.packed_points import Points
+from hokusai_core.points import PointsEntry, split_points
 from hokusai_core.points_file import CALL, CALL_HEAD, MAGIC, SUFFIX, TEXT, TEXT_HEAD, lock
 
 logger = logging.getLogger(__name__)

@@ -15,6 +15,7 @@ from hokusai_core.operation_base import (
     Operation,
     Specification,
 )
+from hokusai_core.packed_points import pack, unpack
 from hokusai_core.registry_operations import (
     AliasOperation,
     CreateModelVersion,
@@ -133,6 +134,7 @@ def dump_operation(operation: Operation) -> str:
 
 
 _BATCH_BEGINS = dump_operation(LogBatch(run_id="")).partition('"op_id"')[0]
+_PACKED_BEGINS = pack("", 0, "", ()).partition('"op_id"')[0]
 
 
 def begins_as_known_batch(text: str) -> bool:
@@ -140,7 +142,7 @@ def begins_as_known_batch(text: str) -> bool:
 
     Kind and schema version stand first; whether the rest is sound shows when it is read.
     """
-    return text.startswith(_BATCH_BEGINS)
+    return text.startswith((_BATCH_BEGINS, _PACKED_BEGINS))
 
 
 def json_text(text: str) -> str:
@@ -149,11 +151,13 @@ def json_text(text: str) -> str:
 
 
 def load_operation(text: str) -> AnyOperation:
-    """Read an operation from its JSON text.
+    """Read an operation from its JSON text, as :func:`dump_operation` or ``pack`` gives it.
 
     Raises:
         pydantic.ValidationError: For a kind or a schema version that this release does not know.
 
     """
+    if text.startswith(_PACKED_BEGINS):
+        return unpack(text)
     operation: AnyOperation = _ADAPTER.validate_json(text)
     return operation

@@ -6,21 +6,12 @@ carries them are built as objects; whoever asks for the operation gets it from i
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import groupby
-from operator import itemgetter
-
-from pydantic_core import to_json
 
 from hokusai_core.batching import SURELY_FITTING_METRICS, fitting_metrics
 from hokusai_core.identifiers import new_op_id
 from hokusai_core.journal import Entry
 from hokusai_core.operations import AnyOperation, LogBatch, load_operation, now_milliseconds
-
-Points = tuple[tuple[str, ...], tuple[float, ...], int, int]
-"""What one call logs: keys, their values, one timestamp in milliseconds and one step; all checked.
-
-A timestamp below zero is none: it is the reading of :func:`time.monotonic_ns` at the call, negated, and
-a timestamp is made of it later (``stamped`` of :class:`~hokusai_core.group_commit.PointSink`)."""
+from hokusai_core.packed_points import Points, pack
 
 _set = object.__setattr__
 
@@ -52,7 +43,7 @@ class PointsEntry(Entry):
         _set(self, "stream", stream)
         _set(self, "requires", requires)
         _set(self, "destination", destination)
-        _set(self, "payload", points_text(op_id, now_milliseconds(), run_id, calls))
+        _set(self, "payload", pack(op_id, now_milliseconds(), run_id, calls))
         _set(self, "_operation", None)
 
     @property
@@ -63,45 +54,6 @@ class PointsEntry(Entry):
             operation = load_operation(self.payload)
             _set(self, "_operation", operation)
         return operation
-
-
-def points_text(op_id: str, created_at: int, run_id: str, calls: Sequence[Points]) -> str:
-    """Give the JSON text of the :class:`LogBatch` that logs points, as ``dump_operation`` does."""
-    metrics = ",".join(
-        [
-            text
-            for keys, of_keys in groupby(calls, itemgetter(0))
-            for text in _metrics_texts(keys, tuple(of_keys))
-        ]
-    )
-    return (
-        f'{{"kind":"log_batch","schema_version":1,"op_id":"{op_id}","created_at":{created_at},'
-        f'"run_id":{_quoted(run_id)},"metrics":[{metrics}],"params":{{}},"tags":{{}}}}'
-    )
-
-
-def _metrics_texts(keys: tuple[str, ...], calls: Sequence[Points]) -> Iterator[str]:
-    """Give the text of each call; all have the same keys."""
-    template = _template(keys)
-    values = to_json([call[1] for call in calls], inf_nan_mode="strings").decode()
-    for numbers, (_, _, timestamp, step) in zip(values[2:-2].split("],["), calls, strict=True):
-        end = f',"timestamp":{timestamp},"step":{step}}}'
-        yield (template % tuple(numbers.split(","))).replace(_END, end)
-
-
-_END = "\0"
-"""Stands for the end of each point; in JSON text, this character does not occur."""
-
-
-@lru_cache(maxsize=64)
-def _template(keys: tuple[str, ...]) -> str:
-    """Give the text of points with places for their values; a loop logs the same keys in each step."""
-    return ",".join([f'{{"key":{_quoted(key).replace("%", "%%")},"value":%s{_END}' for key in keys])
-
-
-@lru_cache(maxsize=1024)
-def _quoted(text: str) -> str:
-    return to_json(text).decode()
 
 
 def split_points(calls: Sequence[Points]) -> Sequence[Sequence[Points]]:

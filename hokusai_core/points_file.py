@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-from hokusai_core.points import Points
+from hokusai_core.packed_points import Points
 
 try:
     import fcntl

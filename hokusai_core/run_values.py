@@ -11,7 +11,7 @@ from hokusai_core.entities import Metric
 from hokusai_core.errors import InvalidInputError
 from hokusai_core.long_values import fit
 from hokusai_core.operations import LogBatch, MetricPoint
-from hokusai_core.points import Points
+from hokusai_core.packed_points import Points
 from hokusai_core.timestamps import PointTimestamps
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.ids import IdTranslator
 from hokusai_core.journal import Entry
-from hokusai_core.points import Points, PointsEntry, split_points
+from hokusai_core.packed_points import Points
+from hokusai_core.points import PointsEntry, split_points
 from hokusai_core.streams import StreamStates
 
 

@@ -14,7 +14,7 @@ from hokusai_core import group_commit
 from hokusai_core.errors import NotStoredError
 from hokusai_core.group_commit import GroupCommit
 from hokusai_core.left_points import read_points
-from hokusai_core.points import Points
+from hokusai_core.packed_points import Points
 from hokusai_core.points_file import PointsFile
 from tests.support.waiting import wait_for
 

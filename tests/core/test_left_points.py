@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hokusai_core import ExperimentManager, NotStoredError, Settings
-from hokusai_core.points import Points
+from hokusai_core.packed_points import Points
 from hokusai_core.points_file import SUFFIX, PointsFile, files_can_be_locked
 from hokusai_core.queue import SyncQueue
 from hokusai_core.testing import MockBackend

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hokusai_core import points_file
 from hokusai_core.left_points import read_points
-from hokusai_core.points import Points
+from hokusai_core.packed_points import Points
 from hokusai_core.points_file import SUFFIX, PointsFile
 
 pytestmark = pytest.mark.skipif(not points_file.files_can_be_locked(), reason="needs flock")
