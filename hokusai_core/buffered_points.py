@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hokusai_core.errors import ConfigurationError, NotStoredError
 from hokusai_core.fallback import FallbackStore
-from hokusai_core.group_commit import GroupCommit
+from hokusai_core.group_commit import AtOnce, GroupCommit
 from hokusai_core.left_points import LeftPoints
 from hokusai_core.points_file import PointsFile, files_can_be_locked
 from hokusai_core.settings import Settings
@@ -56,12 +56,12 @@ class BufferedPoints:
         self._made: GroupCommit | None = None
         self._making = threading.Lock()
 
-    def buffer(self) -> GroupCommit | None:
-        """Give what holds the metrics of tight loops; None where each call appends its own."""
+    def buffer(self) -> GroupCommit | AtOnce:
+        """Give what takes the metrics of tight loops."""
         if self._settings.delivery != "queued" or self._settings.durability == "machine":
-            return None
+            return AtOnce()
         if self._settings.durability == "process" and self._folder is None:
-            return None
+            return AtOnce()
         with self._making:
             if self._made is None:
                 self._made = GroupCommit(self._new_file())

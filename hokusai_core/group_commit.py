@@ -16,9 +16,11 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Protocol, cast
 
 from hokusai_core.errors import HokusaiError, NotStoredError
@@ -44,7 +46,7 @@ class PointSink(Protocol):
     def run_id(self) -> str:
         """Either id of the run."""
 
-    def stamped(self, points: Points) -> Points:
+    def stamped(self, calls: Iterable[Points]) -> list[Points]:
         """Give points that have no time yet the time at which they were logged."""
 
     def write_points(self, calls: Sequence[Points]) -> None:
@@ -53,11 +55,33 @@ class PointSink(Protocol):
 
 @dataclass
 class _Batch:
-    """What is flushed together: calls in order, and the file that holds them, too."""
+    """What is flushed together: the calls for each sink, and the file that holds them, too.
+
+    ``calls`` are those that are not sorted into ``of_sinks`` yet; None once all are.
+    """
 
     file: PointsFile | None
-    calls: list[tuple[PointSink, Points]] = field(default_factory=list)
-    complete: bool = False
+    calls: list[tuple[PointSink, Points]] | None = field(default_factory=list)
+    of_sinks: dict[PointSink, list[Points]] = field(default_factory=dict)
+
+
+class AtOnce:
+    """In the place of a buffer where each call is written before it returns."""
+
+    def add(self, sink: PointSink, points: Points) -> None:
+        """Write the points of one call.
+
+        Args:
+            sink: The handle that writes them.
+            points: Checked already; they need not have a time.
+
+        Raises:
+            HokusaiError: As the handle does.
+        """
+        sink.write_points(sink.stamped((points,)))
+
+    def flush(self) -> None:
+        """Do nothing: everything is written."""
 
 
 class GroupCommit:
@@ -96,7 +120,7 @@ class GroupCommit:
             # to it, in no thread. The count may be off for a moment; it is a bound, and made anew.
             self._calls.append((sink, points))
             self._count += len(points[0])
-        if not self._due.is_set():
+        if not self._handed_over:
             self._start()
 
     def flush(self) -> None:
@@ -154,7 +178,7 @@ class GroupCommit:
     def _add_to_file(self, sink: PointSink, points: Points) -> None:
         """Keep points in the file, too; what it does not take is appended to the journal at once."""
         with self._adding:
-            stamped = sink.stamped(points)
+            (stamped,) = sink.stamped((points,))
             try:
                 cast("PointsFile", self._file).append(sink.run_id, stamped)
             except OSError as cause:
@@ -190,35 +214,26 @@ class GroupCommit:
                 if not self._calls:
                     return None
                 batch = self._taken = _Batch(self._file)
-            if not batch.complete:  # so it is, too, where Ctrl-C came in between
+            if batch.calls is not None:  # so it is, too, where Ctrl-C came in between
                 with suppress(IndexError):
                     batch.calls.extend(iter(self._calls.popleft, None))
-                if batch.file is None:
-                    batch.calls = [(sink, sink.stamped(points)) for sink, points in batch.calls]
-                else:
+                batch.of_sinks = _sorted_out(batch.calls, stamp=batch.file is None)
+                if batch.file is not None:
                     self._file = next(file for file in self._files if file is not batch.file)
-                batch.complete = True
+                batch.calls = None
             return batch
 
     def _write(self, batch: _Batch) -> None:
         """Append a batch, each run for itself, and keep in it what could not be appended."""
-        of_sinks: dict[PointSink, list[Points]] = {}
-        for sink, points in batch.calls:
-            of_sinks.setdefault(sink, []).append(points)
         failure: HokusaiError | None = None
-        left = set(of_sinks)
-        try:
-            for sink, calls in of_sinks.items():
-                try:
-                    sink.write_points(calls)
-                except HokusaiError as reason:
-                    failure = reason
-                else:
-                    left.remove(sink)
-        finally:
-            # Also after Ctrl-C: a point that is appended twice is one point.
-            if left:
-                batch.calls = [call for call in batch.calls if call[0] in left]
+        for sink, calls in tuple(batch.of_sinks.items()):
+            try:
+                sink.write_points(calls)
+            except HokusaiError as reason:
+                failure = reason
+            else:
+                # Ctrl-C may come before: a point that is appended twice is one point.
+                del batch.of_sinks[sink]
         if failure is not None:
             raise failure
 
@@ -246,7 +261,7 @@ class GroupCommit:
     def _start(self) -> None:
         """Let the thread flush in a moment; until then it keeps this buffer alive."""
         with self._starting:
-            if self._due.is_set():
+            if self._handed_over:
                 return
             if self._thread is None or not self._thread.is_alive():
                 self._flush_before_forks()
@@ -294,11 +309,22 @@ class GroupCommit:
     def _let_go(self) -> None:
         """Let the buffer be forgotten, unless something was added meanwhile."""
         with self._starting:
-            self._due.clear()
+            self._handed_over.clear()
             if self._empty:
-                self._handed_over.clear()
+                self._due.clear()
             else:  # who added it may have seen that the thread is at work
-                self._due.set()
+                self._handed_over.append(self)
+
+
+def _sorted_out(
+    calls: Iterable[tuple[PointSink, Points]], *, stamp: bool
+) -> dict[PointSink, list[Points]]:
+    of_sinks: dict[PointSink, list[Points]] = {}
+    for sink, in_a_row in groupby(calls, itemgetter(0)):
+        of_sinks.setdefault(sink, []).extend([points for _, points in in_a_row])
+    if stamp:
+        return {sink: sink.stamped(of_sink) for sink, of_sink in of_sinks.items()}
+    return of_sinks
 
 
 def _run(due: threading.Event, handed_over: list[GroupCommit]) -> None:

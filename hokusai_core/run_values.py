@@ -1,7 +1,7 @@
 """The part of a run handle that logs metrics, params and tags."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,7 @@ class RunValues:
                 key and step.
         """
         name = key if type(key) is str else self._checked_key(key)
-        self._log((name,), (value,), step, timestamp)
+        self._buffer.add(self, self._checked((name,), (value,), step, timestamp))
 
     def log_metrics(
         self, metrics: Mapping[str, Any], step: int | None = None, timestamp: int | None = None
@@ -76,7 +76,8 @@ class RunValues:
         """Log several metrics at one step, in as few requests as MLflow's limits allow."""
         given = metrics if type(metrics) is dict else validation.mapping(metrics, "metrics")
         if given:
-            self._log(tuple(given), tuple(given.values()), step, timestamp)
+            points = self._checked(tuple(given), tuple(given.values()), step, timestamp)
+            self._buffer.add(self, points)
 
     def log_param(self, key: str, value: Any) -> None:
         """Log a param. It can be logged again with the same value only.
@@ -146,7 +147,7 @@ class RunValues:
             validation.key(key, "tag"): validation.tag_value(value, key)
             for key, value in (tags or {}).items()
         }
-        if metrics and self._buffer is not None:
+        if metrics:
             self._buffer.flush()  # what was logged before gets its time before
         self._write_batch(
             metrics=[self._checked_point(point) for point in metrics],
@@ -169,23 +170,18 @@ class RunValues:
                 ]
             )
 
-    def stamped(self, points: Points) -> Points:
+    def stamped(self, calls: Iterable[Points]) -> list[Points]:
         """Give points that have no time yet the time at which they were logged."""
-        keys, values, timestamp, step = points
-        if timestamp < 0:
-            return keys, values, self._timestamps.next(keys, step, -timestamp), step
-        self._timestamps.seen(keys, step, timestamp)
-        return points
-
-    def _log(
-        self, keys: tuple[str, ...], values: tuple[Any, ...], step: Any, timestamp: Any
-    ) -> None:
-        points = self._checked(keys, values, step, timestamp)
-        buffer = self._buffer
-        if buffer is not None:
-            buffer.add(self, points)
-        else:
-            self.write_points((self.stamped(points),))
+        timestamps = self._timestamps
+        stamped = []
+        for points in calls:
+            keys, values, timestamp, step = points
+            if timestamp < 0:
+                stamped.append((keys, values, timestamps.next(keys, step, -timestamp), step))
+            else:
+                timestamps.seen(keys, step, timestamp)
+                stamped.append(points)
+        return stamped
 
     def _checked(
         self, keys: tuple[str, ...], values: tuple[Any, ...], step: Any, timestamp: Any
@@ -220,9 +216,8 @@ class RunValues:
 
     def _checked_point(self, point: Metric) -> MetricPoint:
         """Check a point that the user made; one that needed no conversion is taken as it is."""
-        (key,), (value,), timestamp, step = self.stamped(
-            self._checked((point.key,), (point.value,), point.step, point.timestamp)
-        )
+        checked = self._checked((point.key,), (point.value,), point.step, point.timestamp)
+        (((key,), (value,), timestamp, step),) = self.stamped((checked,))
         if (
             type(point) is MetricPoint
             and key is point.key

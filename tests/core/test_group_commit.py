@@ -4,7 +4,7 @@ import gc
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -29,8 +29,8 @@ class Sink:
         self.calls = 0
         self.failure: BaseException | None = None
 
-    def stamped(self, points: Points) -> Points:
-        return points
+    def stamped(self, calls: Iterable[Points]) -> list[Points]:
+        return list(calls)
 
     def write_points(self, calls: Sequence[Points]) -> None:
         self.calls += 1
@@ -259,9 +259,12 @@ def test_points_get_their_time_at_the_flush_in_the_order_of_the_calls() -> None:
             super().__init__()
             self.number = 0
 
-        def stamped(self, points: Points) -> Points:
-            self.number += 1
-            return points[0], points[1], self.number, points[3]
+        def stamped(self, calls: Iterable[Points]) -> list[Points]:
+            stamped = []
+            for keys, values, _, step in calls:
+                self.number += 1
+                stamped.append((keys, values, self.number, step))
+            return stamped
 
     group, sink = GroupCommit(), Stamping()
     calls = points(20)
