@@ -28,15 +28,15 @@ from hokusai_core.delivery_messages import (
     send,
     to_job,
 )
-from hokusai_core.draining import BackgroundDrainer
+from hokusai_core.draining import LINGER_SECONDS, BackgroundDrainer
 from hokusai_core.events import Event
 from hokusai_core.fork_gate import ForkGate
 from hokusai_core.woken_thread import WokenThread
 
 logger = logging.getLogger("hokusai")
 
-_PAUSE_SECONDS = 0.2
-"""How long the process is left alone after it was woken: it lets writes gather for longer."""
+_PAUSE_SECONDS = LINGER_SECONDS
+"""How long the process is left alone after it was woken: it lets writes gather as long."""
 
 _FORK_SECONDS = 5.0
 """How long a fork of the job waits for the start of the process, whose pipes it must not inherit."""

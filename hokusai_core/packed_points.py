@@ -4,14 +4,13 @@ A loop logs the same keys in each step. Written out as in the JSON form of :clas
 takes 60 to 80 characters, of which its value is a third; packed, little more than its value. What is
 appended, claimed and deleted is the less for it, and the text is made by one call.
 
-``points`` are groups of calls in a row that logged the same keys. A group has the keys, a list of values
-for each call, the timestamp of each call, and its step.
+``points`` are arrays, each of a :class:`PointGroup`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, TypeAdapter
 from pydantic_core import to_json
@@ -25,8 +24,22 @@ Points = tuple[tuple[str, ...], tuple[float, ...], int, int]
 A timestamp below zero is none: it is the reading of :func:`time.monotonic_ns` at the call, negated, and
 a timestamp is made of it later (``stamped`` of :class:`~hokusai_core.group_commit.PointSink`)."""
 
-_Group = tuple[tuple[str, ...], tuple[tuple[float, ...], ...], tuple[int, ...], tuple[int, ...]]
-_keys = itemgetter(0)
+keys_of = itemgetter(0)
+"""Gives the keys of what one call logs."""
+
+
+class PointGroup(NamedTuple):
+    """Calls in a row that logged the same keys: these, and the values, timestamp and step of each."""
+
+    keys: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    timestamps: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """How many points they are."""
+        return len(self.keys) * len(self.steps)
 
 
 class PackedBatch(Value):
@@ -40,29 +53,34 @@ class PackedBatch(Value):
     op_id: str
     created_at: int
     run_id: str
-    points: tuple[_Group, ...]
+    points: tuple[PointGroup, ...]
 
 
-def pack(op_id: str, created_at: int, run_id: str, calls: Sequence[Points]) -> str:
+def grouped(calls: Iterable[Points]) -> list[PointGroup]:
+    """Give calls, in their order, as groups."""
+    groups = []
+    for keys, in_a_row in groupby(calls, keys_of):
+        _, values, timestamps, steps = zip(*in_a_row, strict=True)
+        groups.append(PointGroup(keys, values, timestamps, steps))
+    return groups
+
+
+def pack(op_id: str, created_at: int, run_id: str, groups: Sequence[PointGroup]) -> str:
     """Give the packed JSON text of the :class:`LogBatch` that logs points.
 
     Args:
         op_id: Of the operation.
         created_at: In milliseconds since 1970.
         run_id: Either id of the run.
-        calls: The points; all have a timestamp.
+        groups: The points; all have a timestamp.
     """
-    points = []
-    for keys, of_keys in groupby(calls, _keys):
-        _, values, timestamps, steps = zip(*of_keys, strict=True)
-        points.append((keys, values, timestamps, steps))
     batch = {
         "kind": "log_batch",
         "schema_version": 2,
         "op_id": op_id,
         "created_at": created_at,
         "run_id": run_id,
-        "points": points,
+        "points": groups,
     }
     return to_json(batch, inf_nan_mode="strings").decode()
 

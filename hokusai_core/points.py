@@ -11,7 +11,7 @@ from hokusai_core.batching import SURELY_FITTING_METRICS, fitting_metrics
 from hokusai_core.identifiers import new_op_id
 from hokusai_core.journal import Entry
 from hokusai_core.operations import AnyOperation, LogBatch, load_operation, now_milliseconds
-from hokusai_core.packed_points import Points, pack
+from hokusai_core.packed_points import PointGroup, Points, grouped, pack
 
 _set = object.__setattr__
 
@@ -21,7 +21,7 @@ class PointsEntry(Entry):
 
     Args:
         run_id: The one id that all writes to the run are queued under.
-        calls: As many points as surely fit into one request.
+        groups: As many points as surely fit into one request.
         destination: Identity of the primary.
     """
 
@@ -36,14 +36,14 @@ class PointsEntry(Entry):
     plain = True
     _operation: AnyOperation | None
 
-    def __init__(self, run_id: str, calls: Sequence[Points], destination: str) -> None:
+    def __init__(self, run_id: str, groups: Sequence[PointGroup], destination: str) -> None:
         op_id = new_op_id()
         stream, requires = _order_of(run_id)
         _set(self, "op_id", op_id)
         _set(self, "stream", stream)
         _set(self, "requires", requires)
         _set(self, "destination", destination)
-        _set(self, "payload", pack(op_id, now_milliseconds(), run_id, calls))
+        _set(self, "payload", pack(op_id, now_milliseconds(), run_id, groups))
         _set(self, "_operation", None)
 
     @property
@@ -56,14 +56,14 @@ class PointsEntry(Entry):
         return operation
 
 
-def split_points(calls: Sequence[Points]) -> Sequence[Sequence[Points]]:
+def split_points(calls: Sequence[Points]) -> Sequence[Sequence[PointGroup]]:
     """Give the points, in order, in parts that surely fit into one request each."""
-    count = sum([len(keys) for keys, *_ in calls])
+    groups = grouped(calls)
+    count = sum([group.size for group in groups])
     if count <= SURELY_FITTING_METRICS:
-        return (calls,)
-    different = {keys for keys, *_ in calls}
-    most = fitting_metrics(max([len(key) for keys in different for key in keys]))
-    return (calls,) if count <= most else tuple(_cut(calls, most))
+        return (groups,)
+    most = fitting_metrics(max([len(key) for group in groups for key in group.keys]))
+    return (groups,) if count <= most else [grouped(part) for part in _cut(calls, most)]
 
 
 def _cut(calls: Sequence[Points], most: int) -> Iterator[Sequence[Points]]:

@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ from hokusai_core.entities import Metric
 from hokusai_core.errors import InvalidInputError
 from hokusai_core.long_values import fit
 from hokusai_core.operations import LogBatch, MetricPoint
-from hokusai_core.packed_points import Points
+from hokusai_core.packed_points import Points, keys_of
 from hokusai_core.timestamps import PointTimestamps
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _MOST_CHECKED_KEYS = 10_000
 _PLAIN_STEP = 2**62
+_age = itemgetter(3, 2)
+"""Gives step and timestamp of points, by which MLflow knows the newest."""
 
 
 class RunValues:
@@ -172,16 +176,7 @@ class RunValues:
 
     def stamped(self, calls: Iterable[Points]) -> list[Points]:
         """Give points that have no time yet the time at which they were logged."""
-        timestamps = self._timestamps
-        stamped = []
-        for points in calls:
-            keys, values, timestamp, step = points
-            if timestamp < 0:
-                stamped.append((keys, values, timestamps.next(keys, step, -timestamp), step))
-            else:
-                timestamps.seen(keys, step, timestamp)
-                stamped.append(points)
-        return stamped
+        return self._timestamps.stamped(calls)
 
     def _checked(
         self, keys: tuple[str, ...], values: tuple[Any, ...], step: Any, timestamp: Any
@@ -256,10 +251,11 @@ class RunValues:
     def _remember(self, calls: Sequence[Points]) -> None:
         """Keep the newest point of each key; the lock is held."""
         latest: dict[tuple[str, ...], Points] = {}
-        for points in calls:
-            of_keys = latest.get(points[0])
-            if of_keys is None or (points[3], points[2]) >= (of_keys[3], of_keys[2]):
-                latest[points[0]] = points
+        for keys, in_a_row in groupby(calls, keys_of):
+            # Of those with the same age the last; max() gives the first.
+            points = max(reversed(tuple(in_a_row)), key=_age)
+            if keys not in latest or _age(points) >= _age(latest[keys]):
+                latest[keys] = points
         newest = self._metrics
         for keys, values, timestamp, step in latest.values():
             age = (step, timestamp)

@@ -2,6 +2,9 @@
 
 import threading
 import time
+from collections.abc import Iterable
+
+from hokusai_core.packed_points import Points
 
 _Last = tuple[tuple[str, ...], int] | dict[str, int]
 """The last timestamp of each key at one step: as the first call gave them, or one by one."""
@@ -37,28 +40,23 @@ class PointTimestamps:
             monotonic_ns: What :func:`time.monotonic_ns` gave when they were logged; None is now. Where
                 points were given a later time meanwhile, they count as logged with these.
         """
-        clock = time.monotonic_ns() if monotonic_ns is None else monotonic_ns
-        now = (self._offset + clock) // 1_000_000
         with self._lock:
-            if now > self._highest:  # later than all that is remembered: nothing of it can collide
-                self._newest = self._highest = now
-                self._last = {step: (keys, now)}
-                return now
-            if now > self._newest:
-                self._newest = now
-                self._forget_before(now)
-            else:
-                now = self._newest
-            timestamp = now
-            if step not in self._last:
-                self._last[step] = keys, now
-            else:
-                known = self._known(step)
-                timestamp = max(now, max([known.get(key, 0) for key in keys]) + 1)
-                known.update(dict.fromkeys(keys, timestamp))
-            if timestamp > self._highest:  # noqa: PLR1730 - a call would be felt here
-                self._highest = timestamp
-            return timestamp
+            return self._next(
+                keys, step, time.monotonic_ns() if monotonic_ns is None else monotonic_ns
+            )
+
+    def stamped(self, calls: Iterable[Points]) -> list[Points]:
+        """Give calls with the time at which they were logged, where they have none yet."""
+        stamped = []
+        with self._lock:
+            for points in calls:
+                keys, values, timestamp, step = points
+                if timestamp < 0:
+                    stamped.append((keys, values, self._next(keys, step, -timestamp), step))
+                else:
+                    self.seen(keys, step, timestamp)
+                    stamped.append(points)
+        return stamped
 
     def seen(self, keys: tuple[str, ...], step: int, timestamp: int) -> None:
         """Remember a timestamp that the caller gave."""
@@ -68,6 +66,28 @@ class PointTimestamps:
             known = self._known(step)
             known.update({key: max(timestamp, known.get(key, 0)) for key in keys})
             self._highest = max(timestamp, self._highest)
+
+    def _next(self, keys: tuple[str, ...], step: int, monotonic_ns: int) -> int:
+        now = (self._offset + monotonic_ns) // 1_000_000
+        if now > self._highest:  # later than all that is remembered: nothing of it can collide
+            self._newest = self._highest = now
+            self._last = {step: (keys, now)}
+            return now
+        if now > self._newest:
+            self._newest = now
+            self._forget_before(now)
+        else:
+            now = self._newest
+        timestamp = now
+        if step not in self._last:
+            self._last[step] = keys, now
+        else:
+            known = self._known(step)
+            timestamp = max(now, max([known.get(key, 0) for key in keys]) + 1)
+            known.update(dict.fromkeys(keys, timestamp))
+        if timestamp > self._highest:  # noqa: PLR1730 - a call would be felt here
+            self._highest = timestamp
+        return timestamp
 
     def _forget_before(self, now: int) -> None:
         """Forget older points, which cannot collide with later ones any more."""

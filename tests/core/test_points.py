@@ -21,7 +21,7 @@ from hokusai_core.operations import (
     dump_operation,
     load_operation,
 )
-from hokusai_core.packed_points import Points, pack
+from hokusai_core.packed_points import Points, grouped, pack
 from hokusai_core.points import PointsEntry
 from hokusai_core.testing import MockBackend
 from hokusai_core.testing.strategies import metric_points
@@ -37,7 +37,7 @@ def raw(point: MetricPoint) -> Points:
 )
 def test_the_packed_text_is_read_as_the_operation(points: list[MetricPoint], run_id: str) -> None:
     operation = LogBatch(run_id=run_id, metrics=tuple(points))
-    text = pack(operation.op_id, operation.created_at, run_id, [raw(one) for one in points])
+    text = pack(operation.op_id, operation.created_at, run_id, grouped(raw(one) for one in points))
     assert begins_as_known_batch(text)
     assert dump_operation(load_operation(text)) == dump_operation(operation)
 
@@ -51,13 +51,13 @@ def test_the_values_of_a_call_are_read_as_in_the_operation(values: list[float]) 
     )
     operation = LogBatch(run_id="r", metrics=tuple(points))
     calls = [(keys, tuple(values), 1, -3)]
-    text = pack(operation.op_id, operation.created_at, "r", calls)
+    text = pack(operation.op_id, operation.created_at, "r", grouped(calls))
     assert dump_operation(load_operation(text)) == dump_operation(operation)
 
 
 @pytest.mark.parametrize("run_id", ["a" * 32, "hokusai-run-" + "1" * 32])
 def test_the_entry_says_what_that_of_its_operation_says(run_id: str) -> None:
-    entry = PointsEntry(run_id, [(("loss",), (0.5,), 7, 1)], "somewhere")
+    entry = PointsEntry(run_id, grouped([(("loss",), (0.5,), 7, 1)]), "somewhere")
     usual = Entry(operation=entry.operation, destination="somewhere", fresh=True)
     said = [name for name in vars(Entry) if isinstance(vars(Entry)[name], property)]
     names = [*said, *(field.name for field in fields(Entry))]
