@@ -1,13 +1,14 @@
-"""Metrics of tight loops are appended to the journal together, twenty times a second.
+"""Metrics of tight loops are appended to the journal together, some times a second.
 
 For queued delivery, with a durability other than ``machine``. A call leaves the checked values in a
 bounded buffer; operations are built, and times given, when the buffer is flushed: 50 ms after its first
 value, and before anything else is written, read, waited for, forked or closed.
 
 With ``process``, a call also writes them to a file (:mod:`hokusai_core.points_file`) before it returns,
-so that they outlive the process. With ``relaxed`` it does not, the one stated exception to the rule that
-a write which returned is durable: the death of the process loses what was logged within its last 50 ms
-and the time of one flush, about :data:`MOST_POINTS` points at most, and nothing else.
+so that they outlive the process; since nothing is lost while they wait, the flush is 250 ms after the
+first. With ``relaxed`` it does not, the one stated exception to the rule that a write which returned is
+durable: the death of the process loses what was logged within its last 50 ms and the time of one flush,
+about :data:`MOST_POINTS` points at most, and nothing else.
 """
 
 import logging
@@ -30,7 +31,10 @@ from hokusai_core.points_file import PointsFile
 logger = logging.getLogger("hokusai")
 
 INTERVAL_SECONDS = 0.05
-"""How long a value waits in memory at most, the time of a flush apart."""
+"""How long a value waits in memory alone at most, the time of a flush apart."""
+
+_INTERVALS_IN_FILE = 5
+"""So many times as long a value waits that stands in a file."""
 
 MOST_POINTS = 50_000
 """Values that wait in memory at most: a call that finds as many flushes them itself."""
@@ -303,6 +307,11 @@ class GroupCommit:
         os.register_at_fork(before=before)
 
     @property
+    def interval(self) -> float:
+        """Seconds from the first value to the flush."""
+        return INTERVAL_SECONDS * (_INTERVALS_IN_FILE if self._files else 1)
+
+    @property
     def _empty(self) -> bool:
         return not self._calls and self._taken is None
 
@@ -333,7 +342,7 @@ def _run(due: threading.Event, handed_over: list[GroupCommit]) -> None:
         due.wait()
         if not handed_over:
             return
-        time.sleep(INTERVAL_SECONDS)
+        time.sleep(handed_over[0].interval)
         group = handed_over[0]
         idle = group._empty
         try:

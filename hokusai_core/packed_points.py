@@ -41,6 +41,11 @@ class PointGroup(NamedTuple):
         """How many points they are."""
         return len(self.keys) * len(self.steps)
 
+    def calls(self, begin: int, end: int) -> "PointGroup":
+        """Give some of the calls."""
+        taken = slice(begin, end)
+        return PointGroup(self.keys, self.values[taken], self.timestamps[taken], self.steps[taken])
+
 
 class PackedBatch(Value):
     """The second form of a :class:`LogBatch`, for points only.

@@ -4,7 +4,7 @@ A point that waits is not looked at before it is delivered. So neither the point
 carries them are built as objects; whoever asks for the operation gets it from its text.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from hokusai_core.batching import SURELY_FITTING_METRICS, fitting_metrics
@@ -63,24 +63,36 @@ def split_points(calls: Sequence[Points]) -> Sequence[Sequence[PointGroup]]:
     if count <= SURELY_FITTING_METRICS:
         return (groups,)
     most = fitting_metrics(max([len(key) for group in groups for key in group.keys]))
-    return (groups,) if count <= most else [grouped(part) for part in _cut(calls, most)]
+    return (groups,) if count <= most else tuple(_cut(groups, most))
 
 
-def _cut(calls: Sequence[Points], most: int) -> Iterator[Sequence[Points]]:
-    part: list[Points] = []
+def _cut(groups: Iterable[PointGroup], most: int) -> Iterator[list[PointGroup]]:
+    part: list[PointGroup] = []
     room = most
-    for keys, values, timestamp, step in calls:
+    for group in _narrow(groups, most):
         begin = 0
-        while begin < len(keys):
-            taken = slice(begin, begin + room)
-            part.append((keys[taken], values[taken], timestamp, step))
-            room -= len(keys[taken])
-            begin = taken.stop
-            if not room:
+        while begin < len(group.steps):
+            if room < len(group.keys):
                 yield part
                 part, room = [], most
+            taken = group.calls(begin, begin + room // len(group.keys))
+            part.append(taken)
+            room -= taken.size
+            begin += len(taken.steps)
     if part:
         yield part
+
+
+def _narrow(groups: Iterable[PointGroup], most: int) -> Iterator[PointGroup]:
+    """Give the groups, with calls of more than ``most`` points in pieces."""
+    for group in groups:
+        if len(group.keys) <= most:
+            yield group
+            continue
+        for values, timestamp, step in zip(*group[1:], strict=True):
+            for begin in range(0, len(group.keys), most):
+                piece = slice(begin, begin + most)
+                yield PointGroup(group.keys[piece], (values[piece],), (timestamp,), (step,))
 
 
 @lru_cache(maxsize=1024)

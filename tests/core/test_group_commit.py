@@ -65,6 +65,11 @@ def test_values_are_written_soon_without_a_flush() -> None:
     assert sink.written == points(30)
 
 
+def test_what_stands_in_a_file_may_wait_for_longer(tmp_path: Path) -> None:
+    assert GroupCommit().interval == 0.05
+    assert GroupCommit(partial(PointsFile, tmp_path, "somewhere")).interval == 0.25
+
+
 def test_a_full_buffer_is_flushed_by_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "MOST_POINTS", 10)
     monkeypatch.setattr(group_commit, "INTERVAL_SECONDS", 60)

@@ -1,15 +1,18 @@
 """The short way of points to the journal: the same text, the same entry, and only where it is known."""
 
+import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from hokusai_core import ExperimentManager, RunHandle, Settings
 from hokusai_core.batching import SURELY_FITTING_METRICS
@@ -21,8 +24,8 @@ from hokusai_core.operations import (
     dump_operation,
     load_operation,
 )
-from hokusai_core.packed_points import Points, grouped, pack
-from hokusai_core.points import PointsEntry
+from hokusai_core.packed_points import PointGroup, Points, grouped, pack
+from hokusai_core.points import PointsEntry, split_points
 from hokusai_core.testing import MockBackend
 from hokusai_core.testing.strategies import metric_points
 from tests.support.waiting import wait_for
@@ -53,6 +56,59 @@ def test_the_values_of_a_call_are_read_as_in_the_operation(values: list[float]) 
     calls = [(keys, tuple(values), 1, -3)]
     text = pack(operation.op_id, operation.created_at, "r", grouped(calls))
     assert dump_operation(load_operation(text)) == dump_operation(operation)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        '[[["loss"],[[0.5],[0.6]],[7],[1]]]',
+        '[[["loss"],[[0.5,0.6]],[7],[1]]]',
+        '[[["loss"],[[0.5]],[7]]]',
+        '[[["loss"],[["x"]],[7],[1]]]',
+        '{"loss":0.5}',
+        "[",
+    ],
+)
+def test_a_damaged_packed_text_is_no_operation(points: str) -> None:
+    whole = pack("a" * 32, 1, "r", grouped([(("loss",), (0.5,), 7, 1)]))
+    assert '[[["loss"],[[0.5]],[7],[1]]]' in whole
+    with pytest.raises(ValidationError):
+        load_operation(whole.replace('[[["loss"],[[0.5]],[7],[1]]]', points))
+
+
+widths = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 9)), min_size=1)
+
+
+@given(widths=widths, most=st.integers(1, 20))
+def test_parts_have_all_points_in_order_and_none_is_too_large(
+    widths: list[tuple[int, int]], most: int
+) -> None:
+    numbers = itertools.count()
+    calls = [
+        (
+            tuple(f"m{one}" for one in range(width)),
+            tuple(float(next(numbers)) for _ in range(width)),
+        )
+        for width, repeats in widths
+        for _ in range(repeats)
+    ]
+    with mock.patch.multiple(
+        "hokusai_core.points", SURELY_FITTING_METRICS=1, fitting_metrics=lambda _: most
+    ):
+        parts = split_points([(*call, 7, step) for step, call in enumerate(calls)])
+    assert all(0 < sum(group.size for group in part) <= most for part in parts)
+    found = [point for part in parts for group in part for point in _points(group)]
+    assert found == [
+        (key, value, 7, step)
+        for step, (keys, values) in enumerate(calls)
+        for key, value in zip(keys, values, strict=True)
+    ]
+
+
+def _points(group: PointGroup) -> Iterator[tuple[str, float, int, int]]:
+    for values, timestamp, step in zip(*group[1:], strict=True):
+        for key, value in zip(group.keys, values, strict=True):
+            yield key, value, timestamp, step
 
 
 @pytest.mark.parametrize("run_id", ["a" * 32, "hokusai-run-" + "1" * 32])
