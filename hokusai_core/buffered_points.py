@@ -64,7 +64,8 @@ class BufferedPoints:
             return AtOnce()
         with self._making:
             if self._made is None:
-                self._made = GroupCommit(self._new_file())
+                in_call = self._settings.durability == "process"
+                self._made = GroupCommit(self._new_file(), in_call=in_call)
                 self._streams.buffers.add(self._made)
             return self._made
 
@@ -82,12 +83,13 @@ class BufferedPoints:
         """Append this process's own; where that fails, say what becomes of it."""
         try:
             self._streams.flush()
-        except NotStoredError:
-            if self._made is not None and self._settings.durability == "process":
-                logger.exception(
+        except NotStoredError as failure:
+            if self._made is not None and self._made.save():
+                logger.error(  # noqa: TRY400 - nothing is lost, and the reason says enough
                     "Metrics could not be appended to the journal. They stay in %s, and the next "
-                    "process that uses the journal appends them.",
+                    "process that uses the journal appends them. %s",
                     self._folder,
+                    failure,
                 )
             else:
                 logger.exception("Metrics that waited in memory are lost with this process.")
@@ -104,7 +106,7 @@ class BufferedPoints:
             self._made.reset_after_fork()
 
     def _new_file(self) -> Callable[[], PointsFile] | None:
-        if self._settings.durability != "process" or self._folder is None:
+        if self._folder is None:
             return None
         return partial(PointsFile, self._folder, self._destination)
 

@@ -1,14 +1,13 @@
-"""Metrics of tight loops are appended to the journal together, some times a second.
+"""Metrics of tight loops are appended to the journal together, twenty times a second.
 
 For queued delivery, with a durability other than ``machine``. A call leaves the checked values in a
 bounded buffer; operations are built, and times given, when the buffer is flushed: 50 ms after its first
 value, and before anything else is written, read, waited for, forked or closed.
 
 With ``process``, a call also writes them to a file (:mod:`hokusai_core.points_file`) before it returns,
-so that they outlive the process; since nothing is lost while they wait, the flush is 250 ms after the
-first. With ``relaxed`` it does not, the one stated exception to the rule that a write which returned is
-durable: the death of the process loses what was logged within its last 50 ms and the time of one flush,
-about :data:`MOST_POINTS` points at most, and nothing else.
+so that they outlive the process. With ``relaxed`` it does not, the one stated exception to the rule that
+a write which returned is durable: the death of the process loses what was logged within its last 50 ms
+and the time of one flush, about :data:`MOST_POINTS` points at most, and nothing else.
 """
 
 import logging
@@ -31,10 +30,7 @@ from hokusai_core.points_file import PointsFile
 logger = logging.getLogger("hokusai")
 
 INTERVAL_SECONDS = 0.05
-"""How long a value waits in memory alone at most, the time of a flush apart."""
-
-_INTERVALS_IN_FILE = 5
-"""So many times as long a value waits that stands in a file."""
+"""How long a value waits in memory at most, the time of a flush apart."""
 
 MOST_POINTS = 50_000
 """Values that wait in memory at most: a call that finds as many flushes them itself."""
@@ -92,17 +88,21 @@ class GroupCommit:
     """The buffer of one runtime. Safe to use from several threads, and across ``fork``.
 
     A flush that fails keeps its values, logs an error, and is tried again with the next flush. Until
-    one succeeds, each call that would add a value tries, and raises where that fails; with files, which
-    keep the value, only once the buffer is full.
+    one succeeds, each call that would add a value tries, and raises where that fails; where the call
+    itself writes into a file, which keeps the value, only once the buffer is full.
 
     Args:
-        new_file: Makes a file that keeps what a call has added; None keeps it in memory only.
+        new_file: Makes a file that keeps what was added; None keeps it in memory only.
+        in_call: Whether a call writes into the file before it returns; else only :meth:`save` does.
     """
 
-    def __init__(self, new_file: Callable[[], PointsFile] | None = None) -> None:
+    def __init__(
+        self, new_file: Callable[[], PointsFile] | None = None, *, in_call: bool = True
+    ) -> None:
         self._at_fork = False
         self._flushed_by = 0
         self._files = [new_file() for _ in range(2)] if new_file else []
+        self._in_call = in_call and bool(self._files)
         self.reset_after_fork()
 
     def add(self, sink: PointSink, points: Points) -> None:
@@ -115,9 +115,9 @@ class GroupCommit:
         Raises:
             NotStoredError: Journal and spool failed, and still do. The points were not taken.
         """
-        if self._count >= MOST_POINTS or (self._failing and not self._files):
+        if self._count >= MOST_POINTS or (self._failing and not self._in_call):
             self.flush()
-        if self._files:
+        if self._in_call:
             self._add_to_file(sink, points)
         else:
             # Without a lock, which a loop would feel: nothing comes between a queue and what is added
@@ -154,6 +154,34 @@ class GroupCommit:
                 self._flushing.release()
             except RuntimeError:  # it was not taken
                 pass
+
+    def save(self) -> bool:
+        """Write what a flush could not append into the file; gives False where that is not all in it.
+
+        It stays in memory, too: a point that is appended twice is one point.
+        """
+        if self._in_call:
+            return True
+        if self._file is None or not self._flushing.acquire(timeout=_LOCK_SECONDS):
+            return False
+        try:
+            batch = self._take()
+            if batch is None:
+                return True
+            later = tuple(self._calls)
+            for sink, points in _sorted_out(later, stamp=True).items():
+                batch.of_sinks.setdefault(sink, []).extend(points)
+            for _ in later:
+                self._calls.popleft()
+            for sink, points in batch.of_sinks.items():
+                for call in points:
+                    self._file.append(sink.run_id, call)
+        except OSError as cause:
+            logger.debug("No file takes metrics: %s", cause)
+            return False
+        finally:
+            self._flushing.release()
+        return True
 
     def close(self) -> None:
         """Let go of the files; what could not be appended stays in them."""
@@ -217,11 +245,11 @@ class GroupCommit:
             if batch is None:
                 if not self._calls:
                     return None
-                batch = self._taken = _Batch(self._file)
+                batch = self._taken = _Batch(self._file if self._in_call else None)
             if batch.calls is not None:  # so it is, too, where Ctrl-C came in between
                 with suppress(IndexError):
                     batch.calls.extend(iter(self._calls.popleft, None))
-                batch.of_sinks = _sorted_out(batch.calls, stamp=batch.file is None)
+                batch.of_sinks = _sorted_out(batch.calls, stamp=not self._in_call)
                 if batch.file is not None:
                     self._file = next(file for file in self._files if file is not batch.file)
                 batch.calls = None
@@ -307,11 +335,6 @@ class GroupCommit:
         os.register_at_fork(before=before)
 
     @property
-    def interval(self) -> float:
-        """Seconds from the first value to the flush."""
-        return INTERVAL_SECONDS * (_INTERVALS_IN_FILE if self._files else 1)
-
-    @property
     def _empty(self) -> bool:
         return not self._calls and self._taken is None
 
@@ -342,7 +365,7 @@ def _run(due: threading.Event, handed_over: list[GroupCommit]) -> None:
         due.wait()
         if not handed_over:
             return
-        time.sleep(handed_over[0].interval)
+        time.sleep(INTERVAL_SECONDS)
         group = handed_over[0]
         idle = group._empty
         try:

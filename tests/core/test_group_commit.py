@@ -65,9 +65,33 @@ def test_values_are_written_soon_without_a_flush() -> None:
     assert sink.written == points(30)
 
 
-def test_what_stands_in_a_file_may_wait_for_longer(tmp_path: Path) -> None:
-    assert GroupCommit().interval == 0.05
-    assert GroupCommit(partial(PointsFile, tmp_path, "somewhere")).interval == 0.25
+@pytest.fixture
+def slow_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the test do what the thread does at an interval."""
+    monkeypatch.setattr(group_commit, "INTERVAL_SECONDS", 60)
+
+
+def in_files(folder: Path) -> list[Points]:
+    found = [read_points(path.read_bytes())[1] for path in folder.iterdir()]
+    return [call for runs in found for call in runs.get("run", ())]
+
+
+@pytest.mark.usefixtures("slow_thread")
+def test_what_could_not_be_written_is_saved_in_the_file(tmp_path: Path) -> None:
+    group, sink = GroupCommit(partial(PointsFile, tmp_path, "somewhere"), in_call=False), Sink()
+    sink.failure = NotStoredError("The journal is locked.", ())
+    add_all(group, sink, points(3))
+    with pytest.raises(NotStoredError):
+        group.flush()
+    assert in_files(tmp_path) == []
+    sink.failure = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(group, "flush", lambda: None)
+        add_all(group, sink, points(3, 3))
+    assert group.save()
+    assert in_files(tmp_path) == points(6)
+    assert GroupCommit(partial(PointsFile, tmp_path, "somewhere")).save(), "each call has written"
+    assert not GroupCommit().save(), "there is no file"
 
 
 def test_a_full_buffer_is_flushed_by_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hokusai_core import ExperimentManager, JournalUnavailableError, Settings
+from hokusai_core.left_points import read_points
 from hokusai_core.process_hooks import end_of_process
 from hokusai_core.testing import MockBackend
 from tests.support.waiting import wait_for
@@ -75,7 +76,7 @@ def test_a_journal_that_stays_busy_ends_the_drain(
     assert manager.runtime.drain().run(wait_seconds=30, stop=threading.Event()).complete
 
 
-def test_metrics_that_no_journal_takes_end_neither_the_drainer_nor_the_process_early(
+def test_metrics_that_no_journal_takes_end_nothing_early_and_are_kept_in_a_file(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = Settings.load(
@@ -98,6 +99,11 @@ def test_metrics_that_no_journal_takes_end_neither_the_drainer_nor_the_process_e
         assert not runtime.drainer.running
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert not [text for text in told if "defect" in text]
-    assert [text for text in told if "are lost with this process" in text]
-    assert runtime.drain().run(wait_seconds=30, stop=threading.Event()).delivered == 1
+    assert [text for text in told if "They stay in" in text]
+    (path,) = (tmp_path / "hokusai.db-points").iterdir()
+    _, left = read_points(path.read_bytes())
+    assert [values for ((_, values, _, _),) in left.values()] == [(0.5,)]
+    assert runtime.drain().run(wait_seconds=30, stop=threading.Event()).complete
+    history = manager.get_metric_history(run.run_id, "loss")
+    assert [point.value for point in history] == [0.5], "from memory and file, but once"
     runtime.close_connections()
