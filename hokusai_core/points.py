@@ -1,4 +1,4 @@
-"""Points of metrics on the short way to the journal: plain values, and at once their JSON text.
+"""Points of metrics on the short way to the journal: plain values, and at once their packed text.
 
 A point that waits is not looked at before it is delivered. So neither the points nor the operation that
 carries them are built as objects; whoever asks for the operation gets it from its text.

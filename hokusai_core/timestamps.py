@@ -31,22 +31,12 @@ class PointTimestamps:
         """Make the lock anew: in a forked child, the parent's may be held for ever."""
         self._lock = threading.RLock()
 
-    def next(self, keys: tuple[str, ...], step: int, monotonic_ns: int | None = None) -> int:
-        """Give the timestamp of points that are logged now, in milliseconds since 1970.
-
-        Args:
-            keys: Their keys, at least one; they get one time.
-            step: Their step.
-            monotonic_ns: What :func:`time.monotonic_ns` gave when they were logged; None is now. Where
-                points were given a later time meanwhile, they count as logged with these.
-        """
-        with self._lock:
-            return self._next(
-                keys, step, time.monotonic_ns() if monotonic_ns is None else monotonic_ns
-            )
-
     def stamped(self, calls: Iterable[Points]) -> list[Points]:
-        """Give calls with the time at which they were logged, where they have none yet."""
+        """Give calls with the time at which they were logged, where they have none yet.
+
+        The points of one call get one time. Where points were given a later time meanwhile, those that
+        were logged before count as logged with these.
+        """
         stamped = []
         with self._lock:
             for points in calls:
@@ -68,6 +58,7 @@ class PointTimestamps:
             self._highest = max(timestamp, self._highest)
 
     def _next(self, keys: tuple[str, ...], step: int, monotonic_ns: int) -> int:
+        """Give the timestamp, in milliseconds since 1970, of points that were logged at that reading."""
         now = (self._offset + monotonic_ns) // 1_000_000
         if now > self._highest:  # later than all that is remembered: nothing of it can collide
             self._newest = self._highest = now
