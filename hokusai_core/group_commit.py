@@ -35,6 +35,9 @@ INTERVAL_SECONDS = 0.05
 MOST_POINTS = 50_000
 """Values that wait in memory at most: a call that finds as many flushes them itself."""
 
+_BREAK_SECONDS = 1e-4
+"""How long the thread that flushes rests between sorting values and writing them."""
+
 _LOCK_SECONDS = 30.0
 """How long a flush waits for the flush of another thread."""
 
@@ -127,8 +130,11 @@ class GroupCommit:
         if not self._handed_over:
             self._start()
 
-    def flush(self) -> None:
+    def flush(self, *, rest: Callable[[], object] = lambda: None) -> None:
         """Append everything that was added before this call.
+
+        Args:
+            rest: Called between sorting the values and writing them.
 
         Raises:
             NotStoredError: Journal and spool failed; the values are kept and tried again.
@@ -146,7 +152,7 @@ class GroupCommit:
                 )
             self._flushed_by = own
             if not self._empty:
-                self._flush()
+                self._flush(rest)
         finally:
             if self._flushed_by == own:
                 self._flushed_by = 0
@@ -221,11 +227,12 @@ class GroupCommit:
                 return
         sink.write_points((stamped,))
 
-    def _flush(self) -> None:
+    def _flush(self, rest: Callable[[], object]) -> None:
         """Append what an earlier flush could not, and what was added until now."""
         earlier = self._taken
         try:
             while batch := self._take():
+                rest()
                 self._write(batch)
                 self._done(batch)
                 if batch is not earlier:  # what came meanwhile is for the next flush
@@ -359,6 +366,14 @@ def _sorted_out(
     return of_sinks
 
 
+def _let_others_run() -> None:
+    """Let go of the interpreter's lock, which a loop waits for at the end of its step.
+
+    A thread that only computes keeps it for as long as it has work, or for 5 ms.
+    """
+    time.sleep(_BREAK_SECONDS)
+
+
 def _run(due: threading.Event, handed_over: list[GroupCommit]) -> None:
     """Flush at each interval while values are added; ends when the buffer is forgotten."""
     while True:
@@ -369,7 +384,7 @@ def _run(due: threading.Event, handed_over: list[GroupCommit]) -> None:
         group = handed_over[0]
         idle = group._empty
         try:
-            group.flush()
+            group.flush(rest=_let_others_run)
         except HokusaiError as failure:
             logger.debug("The flush of metrics failed: %s", failure)
         except Exception:

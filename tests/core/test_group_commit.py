@@ -3,6 +3,7 @@
 import gc
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -63,6 +64,57 @@ def test_values_are_written_soon_without_a_flush() -> None:
         add_all(group, sink, points(10, first))
         assert wait_for(lambda first=first: len(sink.written) == first + 10)
     assert sink.written == points(30)
+
+
+def test_the_thread_lets_others_run_between_sorting_and_writing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    happened: list[str | float] = []
+
+    class Watched(Sink):
+        def stamped(self, calls: Iterable[Points]) -> list[Points]:
+            happened.append("sorted")
+            return super().stamped(calls)
+
+        def write_points(self, calls: Sequence[Points]) -> None:
+            happened.append("written")
+            super().write_points(calls)
+
+    def sleep(seconds: float) -> None:
+        if threading.current_thread().name == "hokusai-flush":
+            happened.append(seconds)
+        real_sleep(seconds)
+
+    real_sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", sleep)
+    group, sink = GroupCommit(), Watched()
+    add_all(group, sink, points(10))
+    assert wait_for(lambda: "written" in happened)
+    interval, *rest = happened[: happened.index("written") + 1]
+    assert interval == group_commit.INTERVAL_SECONDS
+    assert rest[0] == "sorted"
+    assert isinstance(rest[1], float)
+    assert 0 < rest[1] < group_commit.INTERVAL_SECONDS
+    assert rest[2:] == ["written"]
+
+
+@pytest.mark.usefixtures("slow_thread")
+def test_a_flush_that_is_asked_for_does_not_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    group, sink = GroupCommit(), Sink()
+    add_all(group, sink, points(10))
+    slept: list[float] = []
+    own = threading.get_ident()
+    real_sleep = time.sleep
+
+    def sleep(seconds: float) -> None:
+        if threading.get_ident() == own:
+            slept.append(seconds)
+        real_sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    group.flush()
+    assert sink.written == points(10)
+    assert not slept
 
 
 @pytest.fixture
