@@ -3,11 +3,12 @@
 import logging
 import threading
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 from hokusai_core.errors import ConfigurationError, NotStoredError
 from hokusai_core.fallback import FallbackStore
+from hokusai_core.filed_group_commit import FiledGroupCommit
 from hokusai_core.group_commit import AtOnce, GroupCommit
 from hokusai_core.left_points import LeftPoints
 from hokusai_core.points_file import PointsFile, files_can_be_locked
@@ -60,12 +61,18 @@ class BufferedPoints:
         """Give what takes the metrics of tight loops."""
         if self._settings.delivery != "queued" or self._settings.durability == "machine":
             return AtOnce()
-        if self._settings.durability == "process" and self._folder is None:
+        in_call = self._settings.durability == "process"
+        folder = self._folder
+        if in_call and folder is None:
             return AtOnce()
         with self._making:
             if self._made is None:
-                in_call = self._settings.durability == "process"
-                self._made = GroupCommit(self._new_file(), in_call=in_call)
+                if folder is None:
+                    self._made = GroupCommit()
+                elif in_call:
+                    self._made = FiledGroupCommit((self._new_file(folder), self._new_file(folder)))
+                else:
+                    self._made = GroupCommit(self._new_file(folder))
                 self._streams.buffers.add(self._made)
             return self._made
 
@@ -105,10 +112,8 @@ class BufferedPoints:
         if self._made is not None:
             self._made.reset_after_fork()
 
-    def _new_file(self) -> Callable[[], PointsFile] | None:
-        if self._folder is None:
-            return None
-        return partial(PointsFile, self._folder, self._destination)
+    def _new_file(self, folder: Path) -> PointsFile:
+        return PointsFile(folder, self._destination)
 
     @cached_property
     def _folder(self) -> Path | None:

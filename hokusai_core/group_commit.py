@@ -4,10 +4,10 @@ For queued delivery, with a durability other than ``machine``. A call leaves the
 bounded buffer; operations are built, and times given, when the buffer is flushed: 50 ms after its first
 value, and before anything else is written, read, waited for, forked or closed.
 
-With ``process``, a call also writes them to a file (:mod:`hokusai_core.points_file`) before it returns,
-so that they outlive the process. With ``relaxed`` it does not, the one stated exception to the rule that
-a write which returned is durable: the death of the process loses what was logged within its last 50 ms
-and the time of one flush, about :data:`MOST_POINTS` points at most, and nothing else.
+With ``process``, a call also writes them to a file before it returns, so that they outlive the process
+(:mod:`hokusai_core.filed_group_commit`). With ``relaxed`` it does not, the one stated exception to the
+rule that a write which returned is durable: the death of the process loses what was logged within its
+last 50 ms and the time of one flush, about :data:`MOST_POINTS` points at most, and nothing else.
 """
 
 import logging
@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
-from typing import Protocol, cast
+from typing import Protocol
 
 from hokusai_core.errors import HokusaiError, NotStoredError
 from hokusai_core.packed_points import Points
@@ -57,13 +57,13 @@ class PointSink(Protocol):
 
 
 @dataclass
-class _Batch:
-    """What is flushed together: the calls for each sink, and the file that holds them, too.
+class Batch:
+    """What is flushed together: the calls of each sink, and the file that holds them, too, if one does.
 
     ``calls`` are those that are not sorted into ``of_sinks`` yet; None once all are.
     """
 
-    file: PointsFile | None
+    file: PointsFile | None = None
     calls: list[tuple[PointSink, Points]] | None = field(default_factory=list)
     of_sinks: dict[PointSink, list[Points]] = field(default_factory=dict)
 
@@ -91,21 +91,16 @@ class GroupCommit:
     """The buffer of one runtime. Safe to use from several threads, and across ``fork``.
 
     A flush that fails keeps its values, logs an error, and is tried again with the next flush. Until
-    one succeeds, each call that would add a value tries, and raises where that fails; where the call
-    itself writes into a file, which keeps the value, only once the buffer is full.
+    one succeeds, each call that would add a value tries, and raises where that fails.
 
     Args:
-        new_file: Makes a file that keeps what was added; None keeps it in memory only.
-        in_call: Whether a call writes into the file before it returns; else only :meth:`save` does.
+        file: For what no flush could append in time (:meth:`save`); None where there is no place for it.
     """
 
-    def __init__(
-        self, new_file: Callable[[], PointsFile] | None = None, *, in_call: bool = True
-    ) -> None:
+    def __init__(self, file: PointsFile | None = None) -> None:
         self._at_fork = False
         self._flushed_by = 0
-        self._files = [new_file() for _ in range(2)] if new_file else []
-        self._in_call = in_call and bool(self._files)
+        self._file = file
         self.reset_after_fork()
 
     def add(self, sink: PointSink, points: Points) -> None:
@@ -118,15 +113,12 @@ class GroupCommit:
         Raises:
             NotStoredError: Journal and spool failed, and still do. The points were not taken.
         """
-        if self._count >= MOST_POINTS or (self._failing and not self._in_call):
+        if self._count >= MOST_POINTS or self._failing:
             self.flush()
-        if self._in_call:
-            self._add_to_file(sink, points)
-        else:
-            # Without a lock, which a loop would feel: nothing comes between a queue and what is added
-            # to it, in no thread. The count may be off for a moment; it is a bound, and made anew.
-            self._calls.append((sink, points))
-            self._count += len(points[0])
+        # Without a lock, which a loop would feel: nothing comes between a queue and what is added to
+        # it, in no thread. The count may be off for a moment; it is a bound, and made anew.
+        self._calls.append((sink, points))
+        self._count += len(points[0])
         if not self._handed_over:
             self._start()
 
@@ -166,8 +158,6 @@ class GroupCommit:
 
         It stays in memory, too: a point that is appended twice is one point.
         """
-        if self._in_call:
-            return True
         if self._file is None or not self._flushing.acquire(timeout=_LOCK_SECONDS):
             return False
         try:
@@ -175,7 +165,7 @@ class GroupCommit:
             if batch is None:
                 return True
             later = tuple(self._calls)
-            for sink, points in _sorted_out(later, stamp=True).items():
+            for sink, points in self._sorted_out(later).items():
                 batch.of_sinks.setdefault(sink, []).extend(points)
             for _ in later:
                 self._calls.popleft()
@@ -190,17 +180,16 @@ class GroupCommit:
         return True
 
     def close(self) -> None:
-        """Let go of the files; what could not be appended stays in them."""
-        for file in self._files:
-            file.close()
+        """Let go of the file; what could not be appended stays in it."""
+        if self._file is not None:
+            self._file.close()
 
     def reset_after_fork(self) -> None:
-        """In a forked child: the parent writes what is in its buffer, and its files."""
-        for file in self._files:
-            file.abandon()
+        """In a forked child: the parent writes what is in its buffer, and its file."""
+        if self._file is not None:
+            self._file.abandon()
         self._calls: deque[tuple[PointSink, Points]] = deque()
-        self._file = self._files[0] if self._files else None
-        self._taken: _Batch | None = None
+        self._taken: Batch | None = None
         self._count = 0
         self._failing = False
         # Reentrant: a signal handler may log in the middle of a call.
@@ -212,20 +201,6 @@ class GroupCommit:
         self._handed_over: list[GroupCommit] = []
         self._thread: threading.Thread | None = None
         weakref.finalize(self, self._due.set).atexit = False
-
-    def _add_to_file(self, sink: PointSink, points: Points) -> None:
-        """Keep points in the file, too; what it does not take is appended to the journal at once."""
-        with self._adding:
-            (stamped,) = sink.stamped((points,))
-            try:
-                cast("PointsFile", self._file).append(sink.run_id, stamped)
-            except OSError as cause:
-                logger.debug("No file takes these metrics, so they are appended alone: %s", cause)
-            else:
-                self._calls.append((sink, stamped))
-                self._count += len(points[0])
-                return
-        sink.write_points((stamped,))
 
     def _flush(self, rest: Callable[[], object]) -> None:
         """Append what an earlier flush could not, and what was added until now."""
@@ -245,24 +220,36 @@ class GroupCommit:
                 self._start()
         self._failing = False
 
-    def _take(self) -> _Batch | None:
+    def _take(self) -> Batch | None:
         """Give what is to be appended next, and let what is added from now on be another batch."""
         with self._adding:
             batch = self._taken
             if batch is None:
                 if not self._calls:
                     return None
-                batch = self._taken = _Batch(self._file if self._in_call else None)
+                batch = self._taken = self._new_batch()
             if batch.calls is not None:  # so it is, too, where Ctrl-C came in between
                 with suppress(IndexError):
                     batch.calls.extend(iter(self._calls.popleft, None))
-                batch.of_sinks = _sorted_out(batch.calls, stamp=not self._in_call)
-                if batch.file is not None:
-                    self._file = next(file for file in self._files if file is not batch.file)
+                batch.of_sinks = self._sorted_out(batch.calls)
+                self._divide_from(batch)
                 batch.calls = None
             return batch
 
-    def _write(self, batch: _Batch) -> None:
+    def _new_batch(self) -> Batch:
+        return Batch()
+
+    def _divide_from(self, batch: Batch) -> None:
+        """Let nothing that is added from now on get into what belongs to a batch."""
+
+    def _sorted_out(
+        self, calls: Sequence[tuple[PointSink, Points]]
+    ) -> dict[PointSink, list[Points]]:
+        """Give the calls of each sink, all with a time."""
+        of_sinks = sorted_out(calls)
+        return {sink: sink.stamped(of_sink) for sink, of_sink in of_sinks.items()}
+
+    def _write(self, batch: Batch) -> None:
         """Append a batch, each run for itself, and keep in it what could not be appended."""
         failure: HokusaiError | None = None
         for sink, calls in tuple(batch.of_sinks.items()):
@@ -285,14 +272,8 @@ class GroupCommit:
             )
         self._failing = True
 
-    def _done(self, batch: _Batch) -> None:
+    def _done(self, batch: Batch) -> None:
         """Forget a batch that is in the journal."""
-        if batch.file is not None:
-            try:
-                batch.file.clear()
-            except OSError as cause:
-                logger.debug("A file of metrics was not emptied, so it is left: %s", cause)
-                batch.file.abandon()
         with self._adding:
             self._taken = None
             self._count = sum([len(points[0]) for _, points in tuple(self._calls)])
@@ -355,14 +336,11 @@ class GroupCommit:
                 self._handed_over.append(self)
 
 
-def _sorted_out(
-    calls: Iterable[tuple[PointSink, Points]], *, stamp: bool
-) -> dict[PointSink, list[Points]]:
+def sorted_out(calls: Iterable[tuple[PointSink, Points]]) -> dict[PointSink, list[Points]]:
+    """Give the calls of each sink, in their order."""
     of_sinks: dict[PointSink, list[Points]] = {}
     for sink, in_a_row in groupby(calls, itemgetter(0)):
         of_sinks.setdefault(sink, []).extend([points for _, points in in_a_row])
-    if stamp:
-        return {sink: sink.stamped(of_sink) for sink, of_sink in of_sinks.items()}
     return of_sinks
 
 

@@ -6,13 +6,13 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from hokusai_core import group_commit
 from hokusai_core.errors import NotStoredError
+from hokusai_core.filed_group_commit import FiledGroupCommit
 from hokusai_core.group_commit import GroupCommit
 from hokusai_core.left_points import read_points
 from hokusai_core.packed_points import Points
@@ -123,6 +123,10 @@ def slow_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "INTERVAL_SECONDS", 60)
 
 
+def two_files(folder: Path) -> tuple[PointsFile, PointsFile]:
+    return PointsFile(folder, "somewhere"), PointsFile(folder, "somewhere")
+
+
 def in_files(folder: Path) -> list[Points]:
     found = [read_points(path.read_bytes())[1] for path in folder.iterdir()]
     return [call for runs in found for call in runs.get("run", ())]
@@ -130,7 +134,7 @@ def in_files(folder: Path) -> list[Points]:
 
 @pytest.mark.usefixtures("slow_thread")
 def test_what_could_not_be_written_is_saved_in_the_file(tmp_path: Path) -> None:
-    group, sink = GroupCommit(partial(PointsFile, tmp_path, "somewhere"), in_call=False), Sink()
+    group, sink = GroupCommit(PointsFile(tmp_path, "somewhere")), Sink()
     sink.failure = NotStoredError("The journal is locked.", ())
     add_all(group, sink, points(3))
     with pytest.raises(NotStoredError):
@@ -142,7 +146,7 @@ def test_what_could_not_be_written_is_saved_in_the_file(tmp_path: Path) -> None:
         add_all(group, sink, points(3, 3))
     assert group.save()
     assert in_files(tmp_path) == points(6)
-    assert GroupCommit(partial(PointsFile, tmp_path, "somewhere")).save(), "each call has written"
+    assert FiledGroupCommit(two_files(tmp_path)).save(), "each call has written"
     assert not GroupCommit().save(), "there is no file"
 
 
@@ -260,7 +264,7 @@ def test_what_a_file_keeps_is_accepted_while_the_journal_fails(
 ) -> None:
     monkeypatch.setattr(group_commit, "MOST_POINTS", 10)
     monkeypatch.setattr(group_commit, "INTERVAL_SECONDS", 60)
-    group, sink = GroupCommit(partial(PointsFile, tmp_path, "somewhere")), Sink()
+    group, sink = FiledGroupCommit(two_files(tmp_path)), Sink()
     sink.failure = NotStoredError("The disk is full.", ())
     add_all(group, sink, points(4))
     with pytest.raises(NotStoredError, match="The disk is full"):
@@ -281,7 +285,7 @@ def test_what_a_file_keeps_is_accepted_while_the_journal_fails(
 
 
 def test_what_no_file_takes_is_appended_at_once(tmp_path: Path) -> None:
-    group, sink = GroupCommit(partial(PointsFile, tmp_path / "a" / "missing", "somewhere")), Sink()
+    group, sink = FiledGroupCommit(two_files(tmp_path / "a" / "missing")), Sink()
     add_all(group, sink, points(3))
     assert sink.written == points(3)
     sink.failure = NotStoredError("The disk is full.", ())
@@ -292,7 +296,7 @@ def test_what_no_file_takes_is_appended_at_once(tmp_path: Path) -> None:
 def test_a_signal_handler_may_log_in_the_middle_of_a_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    group, sink = GroupCommit(partial(PointsFile, tmp_path, "somewhere")), Sink()
+    group, sink = FiledGroupCommit(two_files(tmp_path)), Sink()
     plain = os.write
     nested = points(1, 99)
 

@@ -1,0 +1,97 @@
+"""Metrics of tight loops that wait in memory, and in a file, too, so that they outlive the process.
+
+For queued delivery with the durability ``process``. There are two files: calls write into one, while
+what stands in the other is appended to the journal.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from hokusai_core import group_commit
+from hokusai_core.group_commit import Batch, GroupCommit, PointSink, sorted_out
+from hokusai_core.packed_points import Points
+from hokusai_core.points_file import PointsFile
+
+logger = logging.getLogger("hokusai")
+
+
+class FiledGroupCommit(GroupCommit):
+    """A buffer of which each call is in a file before it returns.
+
+    As the file keeps it, a call goes on where a flush has failed; it tries one, and raises where that
+    fails, only once the buffer is full.
+
+    Args:
+        files: Two that are empty.
+    """
+
+    def __init__(self, files: tuple[PointsFile, PointsFile]) -> None:
+        self._files = files
+        self._filling = files[0]
+        super().__init__()
+
+    def add(self, sink: PointSink, points: Points) -> None:
+        """Keep the points of one call; what the file does not take is appended to the journal at once.
+
+        Args:
+            sink: The handle that writes them.
+            points: Checked already; they need not have a time.
+
+        Raises:
+            NotStoredError: File, journal and spool failed. The points were not taken.
+        """
+        if self._count >= group_commit.MOST_POINTS:
+            self.flush()
+        with self._adding:
+            (stamped,) = sink.stamped((points,))
+            try:
+                self._filling.append(sink.run_id, stamped)
+            except OSError as cause:
+                logger.debug("No file takes these metrics, so they are appended alone: %s", cause)
+                filed = False
+            else:
+                self._calls.append((sink, stamped))
+                self._count += len(points[0])
+                filed = True
+        if not filed:
+            sink.write_points((stamped,))
+        if not self._handed_over:
+            self._start()
+
+    def save(self) -> bool:
+        """Give True: each call is in its file."""
+        return True
+
+    def close(self) -> None:
+        """Let go of the files; what could not be appended stays in them."""
+        for file in self._files:
+            file.close()
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: the parent writes what is in its buffer, and its files."""
+        for file in self._files:
+            file.abandon()
+        super().reset_after_fork()
+
+    def _new_batch(self) -> Batch:
+        return Batch(self._filling)
+
+    def _divide_from(self, batch: Batch) -> None:
+        """Let calls write into the other file from now on."""
+        self._filling = next(file for file in self._files if file is not batch.file)
+
+    def _sorted_out(
+        self, calls: Sequence[tuple[PointSink, Points]]
+    ) -> dict[PointSink, list[Points]]:
+        """Give the calls of each sink, which have their times already."""
+        return sorted_out(calls)
+
+    def _done(self, batch: Batch) -> None:
+        """Forget a batch that is in the journal."""
+        if batch.file is not None:
+            try:
+                batch.file.clear()
+            except OSError as cause:
+                logger.debug("A file of metrics was not emptied, so it is left: %s", cause)
+                batch.file.abandon()
+        super()._done(batch)
