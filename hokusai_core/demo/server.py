@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from hokusai_core.demo.environment import clean_environment
+from hokusai_core.demo.interruptions import put_off_interruptions
 from hokusai_core.errors import UnavailableError
 
 _START_SECONDS = 120.0
@@ -50,7 +51,8 @@ class DemoServer:
             UnavailableError: It ended, or did not answer within two minutes.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as log:
+        # Where Ctrl-C comes within Popen, the process runs and nobody knows its number.
+        with self._log.open("ab") as log, put_off_interruptions():
             self._process = subprocess.Popen(
                 self._command(),
                 stdin=subprocess.DEVNULL,
