@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,8 @@ from hokusai_core.settings import Settings
 from hokusai_core.streams import StreamStates
 
 logger = logging.getLogger("hokusai")
+
+_POLL_SECONDS = 0.01
 
 
 class BufferedPoints:
@@ -85,6 +88,25 @@ class BufferedPoints:
         self._streams.flush()
         if self._left_points is not None:
             self._left_points.adopt()
+
+    def gather_from(self, pid: int, timeout: float) -> None:
+        """Append what a process left that was killed just now.
+
+        The system closes its pipes and its files one after another, so one who saw a pipe end may find
+        a file that is still held.
+
+        Args:
+            pid: The number of the process.
+            timeout: How long to wait for its files, in seconds.
+        """
+        if self._left_points is None:
+            return
+        until = time.monotonic() + timeout
+        while True:
+            self._left_points.adopt()
+            if not self._left_points.any_of(pid) or time.monotonic() >= until:
+                return
+            time.sleep(_POLL_SECONDS)
 
     def flush_at_the_end(self) -> None:
         """Append this process's own; where that fails, say what becomes of it."""

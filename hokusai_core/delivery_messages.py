@@ -26,13 +26,14 @@ STANDARD_ERROR = 2
 class Begin(Value):
     """The first line: which backends, with secrets, and from which level on log records are told.
 
-    ``identity`` is what primary and journal are for the job.
+    ``identity`` is what primary and journal are for the job, ``pid`` the number of its process.
     """
 
     model_config = _NO_INPUT
 
     selection: dict[str, Any] = Field(repr=False)
     identity: tuple[str, str]
+    pid: int
     log_level: int
 
 

@@ -170,7 +170,9 @@ class DeliveryProcess(WokenThread):
             OSError: It has ended.
         """
         level = logger.getEffectiveLevel()
-        begin = Begin(selection=self._selection(), identity=self._identity, log_level=level)
+        begin = Begin(
+            selection=self._selection(), identity=self._identity, pid=os.getpid(), log_level=level
+        )
         send(self._input, begin)
         while True:
             self._woken.wait()

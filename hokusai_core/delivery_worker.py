@@ -18,6 +18,9 @@ from hokusai_core.portable import from_job_process
 from hokusai_core.runtime import Runtime
 from hokusai_core.values import Value
 
+_END_SECONDS = 5.0
+"""How long the system may take to close the files of a job that was killed."""
+
 
 class Answers:
     """Tells the job what happens here; when it has ended, nobody is told.
@@ -69,11 +72,11 @@ def main() -> None:
     if (runtime.destination, runtime.journal_description) != begin.identity:
         raise SystemExit("Hokusai: from here, primary and journal are other ones than the job's.")
     runtime.observers.relay(lambda event: answers.tell(EventTold.of(event)))
-    _deliver(runtime, lines)
+    _deliver(runtime, lines, begin.pid)
     runtime.close_connections()
 
 
-def _deliver(runtime: Runtime, lines: IO[bytes]) -> None:
+def _deliver(runtime: Runtime, lines: IO[bytes], job: int) -> None:
     for line in lines:
         message = from_job.validate_json(line)
         if isinstance(message, Stop):
@@ -83,6 +86,7 @@ def _deliver(runtime: Runtime, lines: IO[bytes]) -> None:
             _take_over(message.environment)
         runtime.drainer.wake(at_once=message.at_once)
     # The job was killed. What it left is delivered as far as its own end would have done.
+    runtime.points.gather_from(job, timeout=_END_SECONDS)
     runtime.drainer.wake(at_once=True)
     runtime.close(runtime.settings.exit_timeout)
 

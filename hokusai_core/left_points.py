@@ -13,7 +13,7 @@ from hokusai_core.fallback import FallbackStore
 from hokusai_core.identifiers import creation_of
 from hokusai_core.packed_points import Points
 from hokusai_core.points import PointsEntry, split_points
-from hokusai_core.points_file import CALL, CALL_HEAD, MAGIC, SUFFIX, TEXT, TEXT_HEAD, lock
+from hokusai_core.points_file import CALL, CALL_HEAD, MAGIC, SUFFIX, TEXT, TEXT_HEAD, lock, made_by
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,10 @@ class LeftPoints:
                 logger.debug("What processes left in %s stays there: %s", self._folder, failure)
                 break
         return count
+
+    def any_of(self, pid: int) -> bool:
+        """Say whether there is a file of a process that could be appended once it has ended."""
+        return any(made_by(path, pid) for path in _files(self._folder) if path not in self._stay)
 
     def _adopt(self, path: Path) -> bool:
         try:

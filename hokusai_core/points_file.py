@@ -161,6 +161,11 @@ class PointsFile:
         self._let_go, self._keep = end, end.detach
 
 
+def made_by(path: Path, pid: int) -> bool:
+    """Say whether the process with a number has made a file."""
+    return path.name.startswith(f"{pid}-")
+
+
 def _nothing() -> None:
     """There is no file."""
 

@@ -142,6 +142,39 @@ def test_a_file_in_use_is_left_alone(make: Make, tmp_path: Path) -> None:
     assert waiting(manager) == {manager.runtime.destination: 1}
 
 
+def test_who_saw_a_process_die_waits_until_its_files_are_closed(make: Make, tmp_path: Path) -> None:
+    manager = make()
+    manager.start_run()
+    file = PointsFile(folder(tmp_path), manager.runtime.destination)
+    file.append("0" * 32, (("loss",), (0.5,), 1000, 1))
+    points = manager.runtime.points
+    waiter = threading.Thread(target=points.gather_from, args=(os.getpid(), 60.0))
+    waiter.start()
+    try:
+        waiter.join(0.1)
+        assert waiter.is_alive(), "the file is still held"
+    finally:
+        file.close()
+        waiter.join()
+    assert list(folder(tmp_path).iterdir()) == []
+    assert waiting(manager) == {manager.runtime.destination: 1}
+
+
+def test_nobody_waits_for_ever_for_a_file_or_for_that_of_another_process(
+    make: Make, tmp_path: Path
+) -> None:
+    manager = make()
+    manager.start_run()
+    file = PointsFile(folder(tmp_path), manager.runtime.destination)
+    file.append("0" * 32, (("loss",), (0.5,), 1000, 1))
+    try:
+        manager.runtime.points.gather_from(os.getpid(), timeout=0.05)
+        manager.runtime.points.gather_from(os.getpid() + 1, timeout=3600.0)
+        assert waiting(manager) == {}
+    finally:
+        file.close()
+
+
 def test_what_this_release_cannot_read_is_told_and_kept(
     make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
