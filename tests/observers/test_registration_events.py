@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -213,17 +214,16 @@ def test_an_outage_is_over_although_events_still_wait_for_their_own_service(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="hokusai")
-    with StubServer(Answer(503)) as endpoint:
-        bench = Bench(tmp_path, endpoint.url)
+    with StubServer(Answer(503)) as endpoint, closing(Bench(tmp_path, endpoint.url)) as bench:
         bench.mock.down()
         version, _ = bench.register()
         assert bench.registry.runtime.reporter.under_way
         bench.mock.up()
-        assert wait_for(lambda: not bench.registry.runtime.reporter.under_way, 30)
+        assert wait_for(lambda: "takes writes again" in caplog.text, 30)
+        assert not bench.registry.runtime.reporter.under_way
         assert bench.registry.get_model_version("lead scoring", version.version).version == "1"
         assert bench.events.of(version).state == "pending"
         assert caplog.text.count("takes writes again") == 1
-        bench.close()
 
 
 def test_a_silent_endpoint_costs_no_more_than_the_budget(tmp_path: Path) -> None:
