@@ -5,10 +5,9 @@ what stands in the other is appended to the journal.
 """
 
 import logging
-from collections.abc import Sequence
 
 from hokusai_core import group_commit
-from hokusai_core.group_commit import Batch, GroupCommit, PointSink, sorted_out
+from hokusai_core.group_commit import Batch, GroupCommit, PointSink
 from hokusai_core.packed_points import Points
 from hokusai_core.points_file import PointsFile
 
@@ -74,17 +73,13 @@ class FiledGroupCommit(GroupCommit):
         super().reset_after_fork()
 
     def _new_batch(self) -> Batch:
-        return Batch(self._filling)
-
-    def _divide_from(self, batch: Batch) -> None:
-        """Let calls write into the other file from now on."""
+        """Begin a batch of what stands in the one file; calls write into the other from now on."""
+        batch = Batch(self._filling)
         self._filling = next(file for file in self._files if file is not batch.file)
+        return batch
 
-    def _sorted_out(
-        self, calls: Sequence[tuple[PointSink, Points]]
-    ) -> dict[PointSink, list[Points]]:
-        """Give the calls of each sink, which have their times already."""
-        return sorted_out(calls)
+    def _timed(self, sink: PointSink, calls: list[Points]) -> list[Points]:
+        return calls  # as they stand in the file
 
     def _done(self, batch: Batch) -> None:
         """Forget a batch that is in the journal."""

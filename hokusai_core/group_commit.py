@@ -232,22 +232,23 @@ class GroupCommit:
                 with suppress(IndexError):
                     batch.calls.extend(iter(self._calls.popleft, None))
                 batch.of_sinks = self._sorted_out(batch.calls)
-                self._divide_from(batch)
                 batch.calls = None
             return batch
 
     def _new_batch(self) -> Batch:
         return Batch()
 
-    def _divide_from(self, batch: Batch) -> None:
-        """Let nothing that is added from now on get into what belongs to a batch."""
-
     def _sorted_out(
-        self, calls: Sequence[tuple[PointSink, Points]]
+        self, calls: Iterable[tuple[PointSink, Points]]
     ) -> dict[PointSink, list[Points]]:
-        """Give the calls of each sink, all with a time."""
-        of_sinks = sorted_out(calls)
-        return {sink: sink.stamped(of_sink) for sink, of_sink in of_sinks.items()}
+        """Give the calls of each sink, in their order, all with a time."""
+        of_sinks: dict[PointSink, list[Points]] = {}
+        for sink, in_a_row in groupby(calls, itemgetter(0)):
+            of_sinks.setdefault(sink, []).extend([points for _, points in in_a_row])
+        return {sink: self._timed(sink, of_sink) for sink, of_sink in of_sinks.items()}
+
+    def _timed(self, sink: PointSink, calls: list[Points]) -> list[Points]:
+        return sink.stamped(calls)
 
     def _write(self, batch: Batch) -> None:
         """Append a batch, each run for itself, and keep in it what could not be appended."""
@@ -334,14 +335,6 @@ class GroupCommit:
                 self._due.clear()
             else:  # who added it may have seen that the thread is at work
                 self._handed_over.append(self)
-
-
-def sorted_out(calls: Iterable[tuple[PointSink, Points]]) -> dict[PointSink, list[Points]]:
-    """Give the calls of each sink, in their order."""
-    of_sinks: dict[PointSink, list[Points]] = {}
-    for sink, in_a_row in groupby(calls, itemgetter(0)):
-        of_sinks.setdefault(sink, []).extend([points for _, points in in_a_row])
-    return of_sinks
 
 
 def _let_others_run() -> None:

@@ -80,10 +80,7 @@ class PointsFile:
         else:
             number, layout = self._texts.get((run_id, keys)) or self._name(run_id, keys)
             self._last = run_id, keys, number, layout
-        data = layout.pack(CALL, number, timestamp, step, *values)
-        written = os.write(self._descriptor, data)
-        if written != len(data):
-            self._take_back(written, len(data))
+        self._write(layout.pack(CALL, number, timestamp, step, *values))
 
     def clear(self) -> None:
         """Empty the file: what was in it is in the journal now.
@@ -140,12 +137,9 @@ class PointsFile:
     def _write(self, data: bytes) -> None:
         written = os.write(self._descriptor, data)
         if written != len(data):
-            self._take_back(written, len(data))
-
-    def _take_back(self, written: int, length: int) -> None:
-        """Remove half a record, which a full disk left, as it would hide those that come after it."""
-        os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
-        raise OSError(f"{written} of {length} bytes were written")
+            # The disk is full. Half a record would hide those that come after it.
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+            raise OSError(f"{written} of {len(data)} bytes were written")
 
     def _make(self) -> None:
         self._folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,7 +1,7 @@
 """The part of a run handle that logs metrics, params and tags."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from time import monotonic_ns
@@ -40,8 +40,6 @@ class RunValues:
         self._run_id = run_id
         self._buffer = runtime.points.buffer()
         self._timestamps = PointTimestamps()
-        self.stamped = self._timestamps.stamped
-        """Gives points that have no time yet the time at which they were logged."""
         self._checked_keys: set[str] = set()
         self._last_keys: tuple[str, ...] = ()
         # Reentrant: a signal handler may log in the middle of a call.
@@ -175,6 +173,10 @@ class RunValues:
                     for key, value in zip(keys, values, strict=True)
                 ]
             )
+
+    def stamped(self, calls: Iterable[Points]) -> list[Points]:
+        """Give points that have no time yet the time at which they were logged."""
+        return self._timestamps.stamped(calls)
 
     def _checked(
         self, keys: tuple[str, ...], values: tuple[Any, ...], step: Any, timestamp: Any

@@ -41,19 +41,11 @@ class PointTimestamps:
         with self._lock:
             for points in calls:
                 keys, values, timestamp, step = points
-                if timestamp >= 0:
+                if timestamp < 0:
+                    stamped.append((keys, values, self._next(keys, step, -timestamp), step))
+                else:
                     self.seen(keys, step, timestamp)
                     stamped.append(points)
-                    continue
-                now = (self._offset - timestamp) // 1_000_000
-                if now > self._highest:
-                    # Later than all that is remembered: nothing of it can collide. In this block, as a
-                    # loop would feel another call.
-                    self._newest = self._highest = now
-                    self._last = {step: (keys, now)}
-                else:
-                    now = self._next(keys, step, now)
-                stamped.append((keys, values, now, step))
         return stamped
 
     def seen(self, keys: tuple[str, ...], step: int, timestamp: int) -> None:
@@ -65,11 +57,13 @@ class PointTimestamps:
             known.update({key: max(timestamp, known.get(key, 0)) for key in keys})
             self._highest = max(timestamp, self._highest)
 
-    def _next(self, keys: tuple[str, ...], step: int, now: int) -> int:
-        """Give the timestamp of points that were logged then, where others may be as late.
-
-        Both in milliseconds since 1970.
-        """
+    def _next(self, keys: tuple[str, ...], step: int, monotonic_ns: int) -> int:
+        """Give the timestamp, in milliseconds since 1970, of points that were logged at that reading."""
+        now = (self._offset + monotonic_ns) // 1_000_000
+        if now > self._highest:  # later than all that is remembered: nothing of it can collide
+            self._newest = self._highest = now
+            self._last = {step: (keys, now)}
+            return now
         if now > self._newest:
             self._newest = now
             self._forget_before(now)

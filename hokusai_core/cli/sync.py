@@ -18,6 +18,7 @@ from hokusai_core.draining import Drain, DrainReport
 from hokusai_core.errors import ConfigurationError, JournalUnavailableError
 from hokusai_core.journal import Backlog
 from hokusai_core.runtime import Runtime
+from hokusai_core.signal_handlers import signals_handled
 from hokusai_core.status import counted
 from hokusai_core.sync_progress import SyncProgress
 from hokusai_core.values import Value
@@ -157,15 +158,8 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    if threading.current_thread() is not threading.main_thread():
+    with signals_handled((signal.SIGTERM, signal.SIGINT), ask_to_stop):
         yield stop
-        return
-    before = {each: signal.signal(each, ask_to_stop) for each in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def _figures(report: DrainReport, destination: str) -> SyncReport:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -57,6 +58,19 @@ def test_signals_that_nobody_here_handles_are_left_alone() -> None:
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_in_another_thread_where_no_request_comes_the_block_just_runs() -> None:
+    handlers = []
+
+    def block() -> None:
+        with put_off_interruptions():
+            handlers.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.getsignal(signal.SIGINT)]
 
 
 def test_a_server_whose_start_is_interrupted_can_be_ended(
