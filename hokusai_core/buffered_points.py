@@ -13,6 +13,7 @@ from hokusai_core.filed_group_commit import FiledGroupCommit
 from hokusai_core.group_commit import AtOnce, GroupCommit
 from hokusai_core.left_points import LeftPoints
 from hokusai_core.points_file import PointsFile, files_can_be_locked
+from hokusai_core.points_relay import PointsRelay
 from hokusai_core.settings import Settings
 from hokusai_core.streams import StreamStates
 
@@ -32,6 +33,8 @@ class BufferedPoints:
         local_folder: Gives the folder for files of points; None where the journal is no local file.
             Called with the first use, as it may import a driver.
         on_adopted: Called with destination and stream of what another process had left.
+        relay_ready: Says whether a process of this one's own appends what it is passed on.
+        on_passed: Called when there is something for that process.
 
     Raises:
         ConfigurationError: Queued delivery without a journal.
@@ -45,6 +48,8 @@ class BufferedPoints:
         streams: StreamStates,
         local_folder: Callable[[], Path | None],
         on_adopted: Callable[[str, str], None],
+        relay_ready: Callable[[], bool],
+        on_passed: Callable[[], None],
     ) -> None:
         if settings.delivery == "queued" and fallback is None:
             raise ConfigurationError(
@@ -57,6 +62,8 @@ class BufferedPoints:
         self._streams = streams
         self._local_folder = local_folder
         self._on_adopted = on_adopted
+        self._relay_ready = relay_ready
+        self._on_passed = on_passed
         self._made: GroupCommit | None = None
         self._making = threading.Lock()
 
@@ -73,9 +80,10 @@ class BufferedPoints:
                 if folder is None:
                     self._made = GroupCommit()
                 elif in_call:
-                    self._made = FiledGroupCommit((self._new_file(folder), self._new_file(folder)))
+                    files = self._new_file(folder), self._new_file(folder)
+                    self._made = FiledGroupCommit(files, self._new_relay())
                 else:
-                    self._made = GroupCommit(self._new_file(folder))
+                    self._made = GroupCommit(self._new_file(folder), self._new_relay())
                 self._streams.buffers.add(self._made)
             return self._made
 
@@ -136,6 +144,11 @@ class BufferedPoints:
 
     def _new_file(self, folder: Path) -> PointsFile:
         return PointsFile(folder, self._destination)
+
+    def _new_relay(self) -> PointsRelay | None:
+        if self._left_points is None:
+            return None
+        return PointsRelay(self._left_points, self._relay_ready, self._on_passed)
 
     @cached_property
     def _folder(self) -> Path | None:

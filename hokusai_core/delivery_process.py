@@ -97,6 +97,11 @@ class DeliveryProcess(WokenThread):
         """The id of the process; None before its start, and where a thread delivers."""
         return self._process.pid if self._process is not None and not self._lost else None
 
+    @property
+    def in_other_process(self) -> bool:
+        """Whether the process was started, and goes on."""
+        return self.pid is not None and not self._ended and not self._stopping.is_set()
+
     def wake(self, *, at_once: bool = False) -> None:
         """Something was queued: start the process, or let it look again."""
         if self._lost:

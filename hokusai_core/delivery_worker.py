@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from contextlib import suppress
 from typing import IO
 
 from hokusai_core.delivery_messages import (
@@ -14,6 +15,7 @@ from hokusai_core.delivery_messages import (
     from_job,
     send,
 )
+from hokusai_core.errors import HokusaiError
 from hokusai_core.portable import from_job_process
 from hokusai_core.runtime import Runtime
 from hokusai_core.values import Value
@@ -84,6 +86,9 @@ def _deliver(runtime: Runtime, lines: IO[bytes], job: int) -> None:
             return
         if message.environment is not None:
             _take_over(message.environment)
+        # Here, as the drainer may be about to wait for the server.
+        with suppress(HokusaiError):
+            runtime.points.gather()
         runtime.drainer.wake(at_once=message.at_once)
     # The job was killed. What it left is delivered as far as its own end would have done.
     runtime.points.gather_from(job, timeout=_END_SECONDS)

@@ -198,6 +198,8 @@ class BackgroundDrainer(WokenThread):
         linger: Seconds that writes are let gather before they are claimed; 0 for none.
     """
 
+    in_other_process = False
+
     def __init__(
         self,
         step: Callable[[], Step],

@@ -10,8 +10,12 @@ from hokusai_core import group_commit
 from hokusai_core.group_commit import Batch, GroupCommit, PointSink
 from hokusai_core.packed_points import Points
 from hokusai_core.points_file import PointsFile
+from hokusai_core.points_relay import PointsRelay
 
 logger = logging.getLogger("hokusai")
+
+PASS_ON_SECONDS = 0.2
+"""How long a file gathers calls before it is passed on. They outlive the process all the same."""
 
 
 class FiledGroupCommit(GroupCommit):
@@ -22,12 +26,21 @@ class FiledGroupCommit(GroupCommit):
 
     Args:
         files: Two that are empty.
+        relay: Passes on what stands in them to another process that appends.
     """
 
-    def __init__(self, files: tuple[PointsFile, PointsFile]) -> None:
+    def __init__(
+        self, files: tuple[PointsFile, PointsFile], relay: PointsRelay | None = None
+    ) -> None:
         self._files = files
         self._filling = files[0]
-        super().__init__()
+        super().__init__(relay=relay)
+
+    @property
+    def interval(self) -> float:
+        """How many seconds values are let gather."""
+        relay = self._relay
+        return PASS_ON_SECONDS if relay is not None and relay.ready else super().interval
 
     def add(self, sink: PointSink, points: Points) -> None:
         """Keep the points of one call; what the file does not take is appended to the journal at once.
@@ -80,6 +93,9 @@ class FiledGroupCommit(GroupCommit):
 
     def _timed(self, sink: PointSink, calls: list[Points]) -> list[Points]:
         return calls  # as they stand in the file
+
+    def _filed(self, batch: Batch) -> bool:
+        return batch.file is not None
 
     def _done(self, batch: Batch) -> None:
         """Forget a batch that is in the journal."""

@@ -26,6 +26,7 @@ from typing import Protocol
 from hokusai_core.errors import HokusaiError, NotStoredError
 from hokusai_core.packed_points import Points
 from hokusai_core.points_file import PointsFile
+from hokusai_core.points_relay import PointsRelay
 
 logger = logging.getLogger("hokusai")
 
@@ -54,6 +55,9 @@ class PointSink(Protocol):
 
     def write_points(self, calls: Sequence[Points]) -> None:
         """Append points to the journal, as few operations; raises NotStoredError."""
+
+    def expect_points(self, calls: Sequence[Points]) -> None:
+        """Take note of points that another process appends to the journal."""
 
 
 @dataclass
@@ -94,14 +98,23 @@ class GroupCommit:
     one succeeds, each call that would add a value tries, and raises where that fails.
 
     Args:
-        file: For what no flush could append in time (:meth:`save`); None where there is no place for it.
+        file: For what no flush could append in time (:meth:`save`), and for what is passed on; None
+            where there is no place for it.
+        relay: Passes the file on to a process that appends in the place of the thread; None where there
+            is no file.
     """
 
-    def __init__(self, file: PointsFile | None = None) -> None:
+    def __init__(self, file: PointsFile | None = None, relay: PointsRelay | None = None) -> None:
         self._at_fork = False
         self._flushed_by = 0
         self._file = file
+        self._relay = relay
         self.reset_after_fork()
+
+    @property
+    def interval(self) -> float:
+        """How many seconds values are let gather."""
+        return INTERVAL_SECONDS
 
     def add(self, sink: PointSink, points: Points) -> None:
         """Keep the points of one call until the next flush.
@@ -143,7 +156,7 @@ class GroupCommit:
                     (),
                 )
             self._flushed_by = own
-            if not self._empty:
+            if not self._empty or (self._relay is not None and self._relay.count):
                 self._flush(rest)
         finally:
             if self._flushed_by == own:
@@ -152,6 +165,37 @@ class GroupCommit:
                 self._flushing.release()
             except RuntimeError:  # it was not taken
                 pass
+
+    def pass_on(self, *, rest: Callable[[], object] = lambda: None) -> None:
+        """Let another process append what was added before this call; where there is none, append it.
+
+        Args:
+            rest: Called between sorting the values and writing them.
+
+        Raises:
+            NotStoredError: As :meth:`flush`.
+        """
+        relay = self._relay
+        if relay is None or not relay.ready:
+            self.flush(rest=rest)
+            return
+        with self._flushing:
+            if self._failing or self._taken is not None:
+                self.flush(rest=rest)
+                return
+            batch = self._take()
+            if batch is None:
+                relay.pass_on()
+                return
+            rest()
+            if not self._filed(batch) or batch.file is None:
+                self.flush(rest=rest)
+                return
+            for sink, calls in batch.of_sinks.items():
+                sink.expect_points(calls)
+            count = _count(batch.of_sinks.values())
+            relay.add(batch.file, count, at_once=batch.file is not self._file)
+            self._forget(batch)
 
     def save(self) -> bool:
         """Write what a flush could not append into the file; gives False where that is not all in it.
@@ -169,15 +213,9 @@ class GroupCommit:
                 batch.of_sinks.setdefault(sink, []).extend(points)
             for _ in later:
                 self._calls.popleft()
-            for sink, points in batch.of_sinks.items():
-                for call in points:
-                    self._file.append(sink.run_id, call)
-        except OSError as cause:
-            logger.debug("No file takes metrics: %s", cause)
-            return False
+            return self._filed(batch)
         finally:
             self._flushing.release()
-        return True
 
     def close(self) -> None:
         """Let go of the file; what could not be appended stays in it."""
@@ -188,6 +226,8 @@ class GroupCommit:
         """In a forked child: the parent writes what is in its buffer, and its file."""
         if self._file is not None:
             self._file.abandon()
+        if self._relay is not None:
+            self._relay.reset_after_fork()
         self._calls: deque[tuple[PointSink, Points]] = deque()
         self._taken: Batch | None = None
         self._count = 0
@@ -206,6 +246,8 @@ class GroupCommit:
         """Append what an earlier flush could not, and what was added until now."""
         earlier = self._taken
         try:
+            if self._relay is not None:
+                self._relay.settle()
             while batch := self._take():
                 rest()
                 self._write(batch)
@@ -273,11 +315,28 @@ class GroupCommit:
             )
         self._failing = True
 
+    def _filed(self, batch: Batch) -> bool:
+        """Write a batch into the file; gives False where it is not all in it."""
+        if self._file is None:
+            return False
+        try:
+            self._file.extend([(sink.run_id, calls) for sink, calls in batch.of_sinks.items()])
+        except OSError as cause:
+            logger.debug("No file takes metrics: %s", cause)
+            return False
+        batch.file = self._file
+        return True
+
     def _done(self, batch: Batch) -> None:
         """Forget a batch that is in the journal."""
+        self._forget(batch)
+
+    def _forget(self, batch: Batch) -> None:
+        """Make room for others than those of a batch."""
+        passed_on = 0 if self._relay is None else self._relay.count
         with self._adding:
             self._taken = None
-            self._count = sum([len(points[0]) for _, points in tuple(self._calls)])
+            self._count = passed_on + _count(([points for _, points in tuple(self._calls)],))
 
     def _start(self) -> None:
         """Let the thread flush in a moment; until then it keeps this buffer alive."""
@@ -337,6 +396,11 @@ class GroupCommit:
                 self._handed_over.append(self)
 
 
+def _count(calls_of_sinks: Iterable[Sequence[Points]]) -> int:
+    """Count the points of calls."""
+    return sum([len(points[0]) for calls in calls_of_sinks for points in calls])
+
+
 def _let_others_run() -> None:
     """Let go of the interpreter's lock, which a loop waits for at the end of its step.
 
@@ -351,11 +415,11 @@ def _run(due: threading.Event, handed_over: list[GroupCommit]) -> None:
         due.wait()
         if not handed_over:
             return
-        time.sleep(INTERVAL_SECONDS)
+        time.sleep(handed_over[0].interval)
         group = handed_over[0]
         idle = group._empty
         try:
-            group.flush(rest=_let_others_run)
+            group.pass_on(rest=_let_others_run)
         except HokusaiError as failure:
             logger.debug("The flush of metrics failed: %s", failure)
         except Exception:

@@ -55,13 +55,32 @@ class LeftPoints:
         """Say whether there is a file of a process that could be appended once it has ended."""
         return any(made_by(path, pid) for path in _files(self._folder) if path not in self._stay)
 
-    def _adopt(self, path: Path) -> bool:
+    def settle(self, path: Path, *, insist: bool) -> bool:
+        """Append one file that this process has let go, unless somebody did or does.
+
+        Args:
+            path: The file.
+            insist: Also where somebody has held it for long: that process may be stopped, and a point
+                that is appended twice is one point.
+
+        Returns:
+            Whether there is nothing more to append.
+
+        Raises:
+            OSError: The file cannot be opened or read.
+            JournalUnavailableError: The journal cannot tell the run's id.
+            NotStoredError: Neither journal nor spool took it.
+        """
+        self._adopt(path, insist=insist)
+        return path in self._stay or not path.exists()
+
+    def _adopt(self, path: Path, *, insist: bool = False) -> bool:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+        except FileNotFoundError:
             return False  # its process, or another one that adopts, has removed it
         try:
-            left = self._read(path, descriptor) if lock(descriptor) else None
+            left = self._read(path, descriptor) if insist or lock(descriptor) else None
             if left is None:
                 return False
             destination, runs = left
@@ -71,7 +90,11 @@ class LeftPoints:
         finally:
             os.close(descriptor)
         if runs:
-            logger.info("Metrics that an ended process left in %s are in the journal now.", path)
+            of_the_living = made_by(path, os.getpid()) or made_by(path, os.getppid())
+            level = logging.DEBUG if of_the_living else logging.INFO
+            logger.log(
+                level, "Metrics that another process left in %s are in the journal now.", path
+            )
         return True
 
     def _read(self, path: Path, descriptor: int) -> tuple[str, dict[str, list[Points]]] | None:

@@ -9,13 +9,14 @@ A write into a file survives ``kill -9``, as the system keeps it, and costs a te
 does not survive the loss of power.
 """
 
-import contextlib
+import itertools
 import json
 import os
 import struct
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hokusai_core.packed_points import Points
@@ -38,6 +39,9 @@ CALL_HEAD = struct.Struct("<BIqq")
 
 _MOST_TEXTS = 10_000
 """Runs and keys that one file names between two flushes; further calls are appended alone."""
+
+_MOST_NAMED_AHEAD = 100
+"""Runs and keys of one file that the next one names before they are logged again."""
 
 _NOBODY: tuple[str, tuple[str, ...], int, struct.Struct] = ("", (), 0, CALL_HEAD)
 """No run with no keys."""
@@ -62,6 +66,8 @@ class PointsFile:
         self._texts: dict[tuple[str, tuple[str, ...]], tuple[int, struct.Struct]] = {}
         self._last = _NOBODY
         self._naming = False
+        self._name_of_all = uuid.uuid4().hex
+        self._numbers = itertools.count(1)
         self._forget()
 
     def append(self, run_id: str, points: Points) -> None:
@@ -82,6 +88,39 @@ class PointsFile:
             self._last = run_id, keys, number, layout
         self._write(layout.pack(CALL, number, timestamp, step, *values))
 
+    def extend(self, calls_of_runs: Iterable[tuple[str, Sequence[Points]]]) -> None:
+        """Write the points of many calls at once.
+
+        Args:
+            calls_of_runs: Either id of each run, and its calls.
+
+        Raises:
+            OSError: Not all of them are in the file.
+        """
+        data = []
+        for run_id, calls in calls_of_runs:
+            for keys, values, timestamp, step in calls:
+                number, layout = self._texts.get((run_id, keys)) or self._name(run_id, keys)
+                data.append(layout.pack(CALL, number, timestamp, step, *values))
+        self._write(b"".join(data))
+
+    def pass_on(self) -> Path | None:
+        """Let go of the file, so that whoever finds it appends what is in it; gives its path.
+
+        The next file is made at once, as the calls of a loop would feel it, and names the same runs and
+        keys. Where that fails, the next call makes one.
+
+        Returns:
+            None where no file was made.
+        """
+        path, names = self._path, tuple(self._texts)
+        self.close()
+        with suppress(OSError):
+            for run_id, keys in names[-_MOST_NAMED_AHEAD:]:
+                self._name(run_id, keys)
+            self._bare[0] = os.fstat(self._descriptor).st_size
+        return path
+
     def clear(self) -> None:
         """Empty the file: what was in it is in the journal now.
 
@@ -90,6 +129,7 @@ class PointsFile:
         """
         self._forget_texts()
         if self._descriptor >= 0:
+            self._bare[0] = 0
             os.ftruncate(self._descriptor, 0)
 
     def close(self) -> None:
@@ -108,6 +148,9 @@ class PointsFile:
         self._let_go: Callable[[], object] = _nothing
         self._keep: Callable[[], object] = _nothing
         self._descriptor = -1
+        self._path: Path | None = None
+        self._bare = [0]
+        """How many bytes at the beginning of the file hold no call."""
         self._forget_texts()
 
     def _forget_texts(self) -> None:
@@ -142,16 +185,19 @@ class PointsFile:
             raise OSError(f"{written} of {len(data)} bytes were written")
 
     def _make(self) -> None:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
         while True:
-            path = self._folder / f"{os.getpid()}-{uuid.uuid4().hex}{SUFFIX}"
+            path = self._folder / f"{os.getpid()}-{self._name_of_all}-{next(self._numbers)}{SUFFIX}"
             flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
-            descriptor = os.open(path, flags, 0o600)
+            try:
+                descriptor = os.open(path, flags, 0o600)
+            except FileNotFoundError:
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                continue
             if lock(descriptor):
                 break
             os.close(descriptor)  # who looks for files of dead processes came in between
-        self._descriptor = descriptor
-        end = weakref.finalize(self, _close, descriptor, path)
+        self._descriptor, self._path, self._bare = descriptor, path, [0]
+        end = weakref.finalize(self, _close, descriptor, path, self._bare)
         self._let_go, self._keep = end, end.detach
 
 
@@ -173,10 +219,10 @@ def lock(descriptor: int) -> bool:
     return os.fstat(descriptor).st_nlink > 0
 
 
-def _close(descriptor: int, path: Path) -> None:
-    """Let go of a file, and remove it if it is empty."""
-    with contextlib.suppress(OSError):
-        if os.fstat(descriptor).st_size == 0:
+def _close(descriptor: int, path: Path, bare: list[int]) -> None:
+    """Let go of a file, and remove it if no call is in it."""
+    with suppress(OSError):
+        if os.fstat(descriptor).st_size <= bare[0]:
             path.unlink(missing_ok=True)
     os.close(descriptor)
 

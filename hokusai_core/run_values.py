@@ -174,6 +174,13 @@ class RunValues:
                 ]
             )
 
+    def expect_points(self, calls: Sequence[Points]) -> None:
+        """Take note of points that another process appends to the journal."""
+        if (waiting_points := self._runtime.router.waiting_points) is not None:
+            waiting_points.expect(self._run_id)
+        with self._lock:
+            self._remember(calls)
+
     def stamped(self, calls: Iterable[Points]) -> list[Points]:
         """Give points that have no time yet the time at which they were logged."""
         return self._timestamps.stamped(calls)

@@ -109,7 +109,14 @@ class Runtime:
         self.streams = _streams_of(selection, destination)
         self.fallback = self._fallback()
         self.points = BufferedPoints(
-            settings, destination, self.fallback, self.streams, self._local_folder, self._adopted
+            settings,
+            destination,
+            self.fallback,
+            self.streams,
+            self._local_folder,
+            self._adopted,
+            relay_ready=lambda: self.drainer.in_other_process,
+            on_passed=self._queued,
         )
         self.ids = IdTranslator(self.fallback)
         self.snapshots = RunSnapshots()

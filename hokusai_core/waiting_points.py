@@ -67,6 +67,14 @@ class WaitingPoints:
             self._append(queued_under, calls)
         return True
 
+    def expect(self, run_id: str) -> None:
+        """Take note that another process appends points of a run, so that its other writes come after.
+
+        Args:
+            run_id: Either id of the run.
+        """
+        self._streams.set_queued(f"run/{self._ids.provisional_id(run_id) or run_id}")
+
     def _append(self, run_id: str, calls: Sequence[Points]) -> None:
         for part in split_points(calls):
             self._keep(PointsEntry(run_id, part, self._destination))
