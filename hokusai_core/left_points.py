@@ -139,28 +139,34 @@ def read_points(data: bytes) -> tuple[str, dict[str, list[Points]]]:
         return "", {}
     if not data.startswith(MAGIC):
         raise ValueError("it does not begin as a file of points does")
-    texts: dict[int, list[str]] = {}
+    destination = ""
+    named: dict[int, tuple[list[Points], tuple[str, ...], struct.Struct]] = {}
+    """Where the calls with a number belong, their keys, and how they are laid out."""
     found: dict[str, list[Points]] = {}
     position = len(MAGIC)
     try:
         while position < len(data):
-            if data[position] == TEXT:
-                number, text, position = _read_text(data, position)
-                texts[number] = text
-            elif data[position] == CALL:
+            if data[position] == CALL:
                 _, number, timestamp, step = CALL_HEAD.unpack_from(data, position)
-                run_id, *keys = texts[number]
-                layout = struct.Struct(f"<{len(keys)}d")
-                values = layout.unpack_from(data, position + CALL_HEAD.size)
-                position += CALL_HEAD.size + layout.size
-                found.setdefault(run_id, []).append((tuple(keys), values, timestamp, step))
+                calls, keys, values = named[number]
+                position += CALL_HEAD.size
+                calls.append((keys, values.unpack_from(data, position), timestamp, step))
+                position += values.size
+            elif data[position] == TEXT:
+                number, (first, *keys_named), position = _read_text(data, position)
+                if number == 0:
+                    destination = first
+                    continue
+                keys = tuple(keys_named)
+                calls = found.setdefault(first, [])
+                named[number] = calls, keys, struct.Struct(f"<{len(keys)}d")
             else:
                 raise ValueError(f"no record has the type {data[position]}")
     except struct.error:
         pass
     except KeyError as cause:
         raise ValueError("a call names a run that is not there") from cause
-    return "".join(texts.get(0, ())), found
+    return destination, {run_id: calls for run_id, calls in found.items() if calls}
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -18,7 +18,9 @@ from mlflow import MlflowClient
 from hokusai_core import ConfigurationError, ExperimentManager, Settings
 from hokusai_core.delivery_process import DeliveryProcess
 from hokusai_core.draining import BackgroundDrainer
-from hokusai_core.events import DeadLettered, RunDelivered
+from hokusai_core.events import CircuitChanged, DeadLettered, RunDelivered
+from hokusai_core.journal import EntryQuery
+from hokusai_core.run_handle import RunHandle
 from hokusai_core.testing import MockBackend
 from tests.acceptance import programs
 from tests.support.fault_proxy import FaultProxy
@@ -141,6 +143,62 @@ def test_where_the_process_is_killed_a_thread_goes_on(
     assert [one.info.run_id for one in found] == [primary_id]
 
 
+def steps_in_journal(manager: ExperimentManager, run_id: str) -> list[int]:
+    """Look into the journal as it is: what stands in files is left there."""
+    assert manager.runtime.fallback is not None
+    query = EntryQuery(streams=(f"run/{run_id}",), kinds=("log_batch",))
+    entries = manager.runtime.fallback.journal.journal_read(query)
+    points = [one for entry in entries for one in entry.operation.metrics]  # type: ignore[union-attr]
+    return [point.step for point in points if point.key == "loss"]
+
+
+def log(run: RunHandle, steps: range) -> None:
+    for step in steps:
+        run.log_metrics({"loss": step / 7, "accuracy": step / 9}, step=step)
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("durability", ["process", "relaxed"])
+def test_the_process_appends_what_the_job_logs(
+    durability: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = make(f"http://127.0.0.1:{free_port()}", durability=durability)
+    run = manager.start_run()
+    pid_of(manager)
+    monkeypatch.setattr(RunHandle, "write_points", None)  # the job itself appends nothing
+    log(run, range(500))
+    assert wait_for(lambda: len(steps_in_journal(manager, run.run_id)) == 500, 30.0)
+    log(run, range(500, 600))
+    # A file is settled by whoever comes first: the next write of the job, or the process.
+    assert wait_for(lambda: not run._buffer._calls)  # type: ignore[union-attr]
+    run.log_param("lr", 0.1)
+    assert sorted(steps_in_journal(manager, run.run_id)) == list(range(600))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
+def test_a_process_that_is_stopped_holds_nothing_up(make: Make) -> None:
+    recorder = Recorder()
+    manager = make(
+        f"http://127.0.0.1:{free_port()}",
+        observers=[recorder],
+        circuit_open_seconds=300.0,
+        circuit_open_max_seconds=300.0,
+    )
+    run = manager.start_run()
+    pid = pid_of(manager)
+    # From then on it asks neither the server nor the journal: it does not hold that when it is stopped.
+    assert wait_for(lambda: [one for one in recorder.of(CircuitChanged) if one.new == "open"], 30.0)
+    time.sleep(0.5)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        log(run, range(400))
+        run.log_param("lr", 0.1)
+        assert sorted(steps_in_journal(manager, run.run_id)) == list(range(400))
+        assert run.get().data.metrics["loss"] == 399 / 7
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def test_where_no_process_can_be_started_a_thread_delivers(
     make: Make,
     mlflow_server: MlflowServer,
@@ -198,25 +256,29 @@ def test_a_job_without_a_standard_error_is_delivered_for_too(mlflow_server: Mlfl
 
 
 KILLED_JOB = """
-    import os, signal, sys
+    import os, signal, sys, time
     from hokusai_core import ExperimentManager
 
-    manager = ExperimentManager("a killed job", delivery="queued", durability="process")
+    manager = ExperimentManager("a killed job", delivery="queued")
     run = manager.start_run()
     run.wait(60)
     for step in range(200):
         run.log_metric("loss", step / 7, step=step)
+    if manager.config.settings.durability == "relaxed":
+        time.sleep(1.0)  # many times what may be lost
     print(run.run_id, manager.runtime.drainer.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.parametrize("durability", ["process", "relaxed"])
 def test_what_a_killed_job_left_is_delivered_and_the_process_ends(
-    mlflow_server: MlflowServer,
+    durability: str, mlflow_server: MlflowServer
 ) -> None:
     job = programs.run(
         KILLED_JOB,
         code=-signal.SIGKILL,
+        HOKUSAI_DURABILITY=durability,
         MLFLOW_TRACKING_URI=mlflow_server.url,
         HOKUSAI_AUTO_SYNC="process",
         HOKUSAI_EXIT_TIMEOUT=60,

@@ -27,6 +27,7 @@ class Sink:
 
     def __init__(self) -> None:
         self.written: list[Points] = []
+        self.expected: list[Points] = []
         self.calls = 0
         self.failure: BaseException | None = None
 
@@ -38,6 +39,9 @@ class Sink:
         if self.failure is not None:
             raise self.failure
         self.written.extend(calls)
+
+    def expect_points(self, calls: Sequence[Points]) -> None:
+        self.expected.extend(calls)
 
 
 def points(count: int, first: int = 0) -> list[Points]:

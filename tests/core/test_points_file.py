@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hokusai_core import points_file
 from hokusai_core.left_points import read_points
 from hokusai_core.packed_points import Points
-from hokusai_core.points_file import SUFFIX, PointsFile
+from hokusai_core.points_file import CALL_HEAD, SUFFIX, PointsFile, lock
 
 pytestmark = pytest.mark.skipif(not points_file.files_can_be_locked(), reason="needs flock")
 
@@ -94,6 +94,56 @@ def test_a_closed_file_is_gone_and_the_next_call_makes_another(
     assert list((tmp_path / "points").iterdir()) == []
     file.append("b", point)
     assert read_points(contents(tmp_path))[1] == {"b": [point]}
+
+
+def test_a_file_that_is_passed_on_is_left_and_the_next_one_is_there_already(
+    file: PointsFile, tmp_path: Path
+) -> None:
+    point: Points = (("loss",), (0.5,), 1, 1)
+    file.append("a", point)
+    passed = file.pass_on()
+    assert passed is not None
+    descriptor = os.open(passed, os.O_RDONLY)
+    assert lock(descriptor), "nobody holds it"
+    os.close(descriptor)
+    assert read_points(passed.read_bytes())[1] == {"a": [point]}
+    (following,) = set((tmp_path / "points").iterdir()) - {passed}
+    bare = following.read_bytes()
+    assert read_points(bare) == ("mlflow at home", {})
+    file.append("a", point)
+    assert following.read_bytes()[: len(bare)] == bare, "its run and keys were there"
+    assert len(following.read_bytes()) == len(bare) + CALL_HEAD.size + 8
+    assert read_points(following.read_bytes())[1] == {"a": [point]}
+    file.clear()
+    file.append("b", point)  # shorter than what the next file began with
+    file.close()
+    assert read_points(following.read_bytes())[1] == {"b": [point]}
+
+
+def test_a_file_that_holds_no_call_is_removed_at_its_end(file: PointsFile, tmp_path: Path) -> None:
+    assert file.pass_on() is None, "there is none"
+    file.append("a", (("loss",), (0.5,), 1, 1))
+    passed = file.pass_on()
+    file.close()
+    assert list((tmp_path / "points").iterdir()) == [passed]
+
+
+def test_many_calls_are_one_write(
+    file: PointsFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_runs = {
+        run: [((key,), (n / 7,), n, n) for key in ("loss", "accuracy") for n in range(20)]
+        for run in ("a", "b")
+    }
+    file.extend(of_runs.items())
+    file.clear()
+    writes = []
+    plain_write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: writes.append(1) or plain_write(fd, data))
+    file.extend(of_runs.items())
+    file.extend(of_runs.items())
+    assert len(writes) == 1 + 4 + 2, "the beginning, four names, and the calls of each time"
+    assert read_points(contents(tmp_path))[1] == {run: [*one, *one] for run, one in of_runs.items()}
 
 
 def test_files_are_for_their_user_only(file: PointsFile, tmp_path: Path) -> None:

@@ -1,0 +1,343 @@
+"""Files of metrics are passed on to another process: each point reaches the journal, in time, once."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from hokusai_core import ExperimentManager, NotStoredError, Settings, group_commit, points_relay
+from hokusai_core.fallback import FallbackStore
+from hokusai_core.filed_group_commit import PASS_ON_SECONDS, FiledGroupCommit
+from hokusai_core.group_commit import GroupCommit
+from hokusai_core.journal import EntryQuery
+from hokusai_core.left_points import LeftPoints, read_points
+from hokusai_core.packed_points import Points
+from hokusai_core.points_file import PointsFile, files_can_be_locked, lock
+from hokusai_core.points_relay import PointsRelay
+from hokusai_core.run_handle import RunHandle
+from hokusai_core.testing import MockBackend
+from tests.core.test_group_commit import Sink, points
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.skipif(not files_can_be_locked(), reason="needs flock")
+
+Make = Callable[..., "Buffer"]
+KINDS = ("process", "relaxed")
+
+
+class Buffer:
+    """A buffer that passes on, over a real journal, with a thread that does nothing by itself."""
+
+    def __init__(self, folder: Path, durability: str, fallback: FallbackStore) -> None:
+        self.folder = folder
+        self.ready = True
+        self.passed = 0
+        self.fallback = fallback
+        self.left = LeftPoints(folder, fallback, lambda _destination, _stream: None)
+        self.relay = PointsRelay(self.left, lambda: self.ready, self._on_passed)
+        files = [PointsFile(folder, "somewhere") for _ in range(2)]
+        self.group = (
+            GroupCommit(files[0], self.relay)
+            if durability == "relaxed"
+            else FiledGroupCommit((files[0], files[1]), self.relay)
+        )
+        self.sink = Sink()
+
+    def _on_passed(self) -> None:
+        self.passed += 1
+
+    def add(self, calls: Sequence[Points]) -> None:
+        for one in calls:
+            self.group.add(self.sink, one)
+
+    def in_files(self) -> list[Points]:
+        found = [read_points(path.read_bytes())[1] for path in self.folder.iterdir()]
+        calls = [call for runs in found for call in runs.get("run", ())]
+        return sorted(calls, key=lambda call: call[3])
+
+    def in_journal(self) -> list[Points]:
+        """The points that were adopted, in the order of the journal."""
+        entries = self.fallback.journal.journal_read(EntryQuery(streams=("run/run",)))
+        return [
+            ((one.key,), (one.value,), one.timestamp, one.step)
+            for entry in entries
+            for one in entry.operation.metrics  # type: ignore[union-attr]
+        ]
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[ExperimentManager]:
+    settings = Settings.load(data_dir=tmp_path, fallback="sql", auto_sync=False, exit_timeout=0.0)
+    manager = ExperimentManager("relay", backend=MockBackend(), settings=settings)
+    yield manager
+    manager.runtime.close_connections()
+
+
+@pytest.fixture
+def make(
+    manager: ExperimentManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Make]:
+    monkeypatch.setattr(group_commit, "INTERVAL_SECONDS", 3600.0)
+    monkeypatch.setattr("hokusai_core.filed_group_commit.PASS_ON_SECONDS", 3600.0)
+    monkeypatch.setattr(points_relay, "_GATHER_SECONDS", 0.0)
+    fallback = manager.runtime.fallback
+    assert fallback is not None
+    made: list[Buffer] = []
+
+    def make(durability: str) -> Buffer:
+        made.append(Buffer(tmp_path / "passed", durability, fallback))
+        return made[-1]
+
+    yield make
+    for buffer in made:
+        buffer.group.close()
+
+
+@pytest.mark.parametrize("durability", KINDS)
+def test_another_process_appends_what_is_passed_on(durability: str, make: Make) -> None:
+    buffer = make(durability)
+    for begin in (0, 5, 10):
+        buffer.add(points(5, begin))
+        buffer.group.pass_on()
+    assert buffer.passed == 3
+    assert buffer.sink.written == [], "nothing of this process wrote into the journal"
+    assert buffer.sink.expected == points(15)
+    assert buffer.in_files() == points(15)
+    assert buffer.relay.count == 15
+    assert buffer.left.adopt() >= 3
+    assert sorted(buffer.in_journal(), key=lambda call: call[3]) == points(15)
+    assert buffer.relay.count == 0
+    assert buffer.in_files() == []
+
+
+@pytest.mark.parametrize("durability", KINDS)
+def test_a_flush_has_everything_in_the_journal(durability: str, make: Make) -> None:
+    buffer = make(durability)
+    buffer.add(points(5))
+    buffer.group.pass_on()
+    buffer.add(points(5, 5))
+    buffer.group.flush()
+    assert buffer.in_journal() == points(5)
+    assert buffer.sink.written == points(5, 5)
+    assert buffer.in_files() == []
+    buffer.group.flush()
+    assert buffer.in_journal() == points(5)
+
+
+@pytest.mark.parametrize("durability", KINDS)
+def test_where_no_process_appends_the_thread_does(durability: str, make: Make) -> None:
+    buffer = make(durability)
+    buffer.add(points(5))
+    buffer.group.pass_on()
+    buffer.ready = False
+    buffer.add(points(5, 5))
+    buffer.group.pass_on()
+    assert buffer.in_journal() == points(5)
+    assert buffer.sink.written == points(5, 5)
+
+
+def test_metrics_gather_in_the_file_before_it_is_passed_on(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(points_relay, "_GATHER_SECONDS", 3600.0)
+    buffer = make("relaxed")
+    for begin in (0, 5):
+        buffer.add(points(5, begin))
+        buffer.group.pass_on()
+    assert (buffer.passed, buffer.relay.count) == (0, 10)
+    assert buffer.in_files() == points(10), "they outlive the process from now on"
+    assert buffer.left.adopt() == 0, "and this process holds the file"
+    buffer.group.pass_on()  # nothing was added meanwhile
+    assert buffer.passed == 1
+    buffer.add(points(5, 10))
+    buffer.group.pass_on()
+    buffer.group.flush()
+    assert buffer.in_journal() == points(15)
+
+
+@pytest.mark.parametrize("durability", KINDS)
+def test_a_flush_waits_for_who_appends(durability: str, make: Make) -> None:
+    buffer = make(durability)
+    buffer.add(points(5))
+    buffer.group.pass_on()
+    (path,) = [one for one in buffer.folder.iterdir() if len(read_points(one.read_bytes())[1])]
+    descriptor = os.open(path, os.O_RDONLY)
+    assert lock(descriptor)
+    flush = threading.Thread(target=buffer.group.flush)
+    flush.start()
+    try:
+        flush.join(0.1)
+        assert flush.is_alive(), "its points may not be in the journal yet"
+        path.unlink()  # they are now
+    finally:
+        os.close(descriptor)
+        flush.join()
+    assert buffer.in_journal() == []
+
+
+def test_a_flush_does_not_wait_for_ever_for_a_process_that_is_stopped(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(points_relay, "_PATIENCE_SECONDS", 0.05)
+    buffer = make("process")
+    buffer.add(points(5))
+    buffer.group.pass_on()
+    held = [os.open(path, os.O_RDONLY) for path in buffer.folder.iterdir()]
+    assert [lock(descriptor) for descriptor in held].count(True) == 1
+    try:
+        buffer.group.flush()
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+    assert buffer.in_journal() == points(5)
+
+
+@pytest.mark.parametrize("durability", KINDS)
+def test_while_the_journal_fails_calls_are_taken_until_the_buffer_is_full(
+    durability: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "MOST_POINTS", 10)
+    buffer = make(durability)
+
+    def full(*_: object) -> str:
+        raise NotStoredError("The disk is full.", ())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(buffer.fallback, "append", full)
+        for begin in (0, 5):
+            buffer.add(points(5, begin))
+            buffer.group.pass_on()
+        with pytest.raises(NotStoredError, match="The disk is full"):
+            buffer.add(points(1, 10))
+        assert buffer.in_files() == points(10)
+    buffer.add(points(1, 10))
+    buffer.group.flush()
+    assert buffer.in_journal() == points(10)
+    assert buffer.sink.written == points(1, 10)
+
+
+@pytest.mark.parametrize("failure", [OSError("no more files"), None], ids=["files", "journal"])
+def test_a_flush_says_what_it_could_not_append_and_where_it_is(
+    failure: OSError | None, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = make("process")
+    buffer.add(points(5))
+    buffer.group.pass_on()
+
+    def refuse(*_: object, **__: object) -> bool:
+        raise failure or group_commit.NotStoredError("The disk is full.", ())
+
+    monkeypatch.setattr(LeftPoints, "settle", refuse)
+    with pytest.raises(NotStoredError, match=r"no more files|The disk is full"):
+        buffer.group.flush()
+    monkeypatch.undo()
+    assert buffer.in_files() == points(5)
+    assert buffer.left.adopt()
+
+
+def test_where_no_file_can_be_written_the_thread_appends(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = make("relaxed")
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError("The disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        buffer.add(points(5))
+        buffer.group.pass_on()
+    assert buffer.sink.written == points(5)
+    assert buffer.relay.count == 0
+
+
+def test_threads_lose_nothing_while_files_change(make: Make) -> None:
+    buffer = make("process")
+
+    def log(first: int) -> None:
+        for point in points(1_000, first):
+            buffer.group.add(buffer.sink, point)
+
+    threads = [threading.Thread(target=log, args=(n * 1_000,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        buffer.group.pass_on()
+        buffer.left.adopt()
+    for thread in threads:
+        thread.join()
+    buffer.group.pass_on()
+    buffer.group.flush()
+    assert buffer.passed > 1
+    assert sorted(buffer.in_journal(), key=lambda call: call[3]) == points(4_000)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_what_was_passed_on_before_a_fork_is_the_parents(make: Make) -> None:
+    buffer = make("process")
+    buffer.add(points(5))
+    buffer.group.pass_on()
+    child = os.fork()
+    if child == 0:
+        buffer.group.reset_after_fork()
+        os._exit(buffer.relay.count)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert buffer.in_journal() == points(5), "the parent appends before it forks"
+
+
+@pytest.mark.parametrize("durability", KINDS)
+def test_the_thread_passes_on_by_itself(durability: str, make: Make) -> None:
+    buffer = make(durability)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(group_commit, "INTERVAL_SECONDS", 0.01)
+        patch.setattr("hokusai_core.filed_group_commit.PASS_ON_SECONDS", 0.01)
+        buffer.add(points(5))
+        assert wait_for(lambda: buffer.passed > 0)
+    assert buffer.in_files() == points(5)
+
+
+def test_a_file_is_passed_on_less_often_than_values_of_memory_are_written() -> None:
+    assert group_commit.INTERVAL_SECONDS < PASS_ON_SECONDS
+
+
+def test_what_others_write_comes_after_what_was_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A status, and a read, come after each metric before them; the run's other handle sees it wait."""
+    monkeypatch.setattr("hokusai_core.draining.BackgroundDrainer.in_other_process", True)
+    settings = Settings.load(
+        data_dir=tmp_path,
+        fallback="sql",
+        delivery="queued",
+        durability="process",
+        auto_sync=False,
+        exit_timeout=0.0,
+    )
+    manager = ExperimentManager("relay", backend=MockBackend(), settings=settings)
+    run = manager.start_run()
+    log_and_pass_on(run, 5)
+    assert manager.runtime.streams.is_queued(f"run/{run.run_id}")
+    assert run.known_run().data.metrics == {"loss": 4.0}
+    run.log_param("lr", 0.1)
+    log_and_pass_on(run, 10, first=5)
+    assert len(manager.get_metric_history(run.run_id, "loss")) == 10
+    log_and_pass_on(run, 15, first=10)
+    run.end()
+    entries = manager.runtime.run_entries(run.run_id, kinds=("log_batch", "update_run"))
+    logged = [
+        sum(len(one.operation.metrics) for one in entries[:place])  # type: ignore[union-attr]
+        for place, entry in enumerate(entries)
+        if entry.kind == "update_run" or entry.operation.params  # type: ignore[union-attr]
+    ]
+    assert logged == [5, 15]
+    manager.runtime.close_connections()
+
+
+def log_and_pass_on(run: RunHandle, until: int, first: int = 0) -> None:
+    for step in range(first, until):
+        run.log_metric("loss", float(step), step=step)
+    buffer = run._buffer
+    assert isinstance(buffer, GroupCommit)
+    buffer.pass_on()
