@@ -54,8 +54,8 @@ class FiledGroupCommit(GroupCommit):
         """
         if self._count >= group_commit.MOST_POINTS:
             self.flush()
-        with self._adding:
-            (stamped,) = sink.stamped((points,))
+        with self.adding:
+            stamped = sink.stamped_call(points)
             try:
                 self._filling.append(sink.run_id, stamped)
             except OSError as cause:

@@ -53,6 +53,10 @@ class PointSink(Protocol):
     def stamped(self, calls: Iterable[Points]) -> list[Points]:
         """Give points that have no time yet the time at which they were logged."""
 
+    @property
+    def stamped_call(self) -> Callable[[Points], Points]:
+        """Does so for one call; called with the buffer's lock (``adding``)."""
+
     def write_points(self, calls: Sequence[Points]) -> None:
         """Append points to the journal, as few operations; raises NotStoredError."""
 
@@ -74,6 +78,11 @@ class Batch:
 
 class AtOnce:
     """In the place of a buffer where each call is written before it returns."""
+
+    @property
+    def adding(self) -> threading.RLock:
+        """A lock for the times of one run's points; they need none in common with others."""
+        return threading.RLock()
 
     def add(self, sink: PointSink, points: Points) -> None:
         """Write the points of one call.
@@ -233,7 +242,8 @@ class GroupCommit:
         self._count = 0
         self._failing = False
         # Reentrant: a signal handler may log in the middle of a call.
-        self._adding = threading.RLock()
+        self.adding = threading.RLock()
+        """Held while the points of a call get their time, where they get it in the call."""
         self._flushing = threading.RLock()
         self._flushed_by = 0
         self._starting = threading.RLock()
@@ -264,7 +274,7 @@ class GroupCommit:
 
     def _take(self) -> Batch | None:
         """Give what is to be appended next, and let what is added from now on be another batch."""
-        with self._adding:
+        with self.adding:
             batch = self._taken
             if batch is None:
                 if not self._calls:
@@ -334,7 +344,7 @@ class GroupCommit:
     def _forget(self, batch: Batch) -> None:
         """Make room for others than those of a batch."""
         passed_on = 0 if self._relay is None else self._relay.count
-        with self._adding:
+        with self.adding:
             self._taken = None
             self._count = passed_on + _count(([points for _, points in tuple(self._calls)],))
 

@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from hokusai_core.packed_points import Points
 
@@ -86,7 +87,10 @@ class PointsFile:
         else:
             number, layout = self._texts.get((run_id, keys)) or self._name(run_id, keys)
             self._last = run_id, keys, number, layout
-        self._write(layout.pack(CALL, number, timestamp, step, *values))
+        data = layout.pack(CALL, number, timestamp, step, *values)
+        written = os.write(self._descriptor, data)
+        if written != len(data):
+            self._take_back(written, len(data))
 
     def extend(self, calls_of_runs: Iterable[tuple[str, Sequence[Points]]]) -> None:
         """Write the points of many calls at once.
@@ -180,9 +184,12 @@ class PointsFile:
     def _write(self, data: bytes) -> None:
         written = os.write(self._descriptor, data)
         if written != len(data):
-            # The disk is full. Half a record would hide those that come after it.
-            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
-            raise OSError(f"{written} of {len(data)} bytes were written")
+            self._take_back(written, len(data))
+
+    def _take_back(self, written: int, size: int) -> NoReturn:
+        """The disk is full. Half a record would hide those that come after it."""
+        os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+        raise OSError(f"{written} of {size} bytes were written")
 
     def _make(self) -> None:
         while True:

@@ -39,7 +39,8 @@ class RunValues:
         self._runtime = runtime
         self._run_id = run_id
         self._buffer = runtime.points.buffer()
-        self._timestamps = PointTimestamps()
+        self._timestamps = PointTimestamps(self._buffer.adding)
+        self.stamped_call = self._timestamps.stamped_call
         self._checked_keys: set[str] = set()
         self._last_keys: tuple[str, ...] = ()
         # Reentrant: a signal handler may log in the middle of a call.
@@ -57,7 +58,7 @@ class RunValues:
     def reset_after_fork(self) -> None:
         """Make the locks anew: in a forked child, the parent's may be held for ever."""
         self._lock = threading.RLock()
-        self._timestamps.reset_after_fork()
+        self._timestamps.reset_after_fork(self._buffer.adding)
 
     def log_metric(
         self, key: str, value: Any, step: int | None = None, timestamp: int | None = None

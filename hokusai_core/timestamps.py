@@ -16,20 +16,23 @@ class PointTimestamps:
     MLflow's table of metrics absorbs points that are equal in key, value, step and timestamp, so two
     equal values logged within one millisecond would become one. The clock is the wall clock at the
     start plus monotonic time since, so that a jump of the wall clock reorders nothing.
+
+    Args:
+        lock: Held while a time is given; None for one of its own. Reentrant: a signal handler may log in
+            the middle of a call.
     """
 
-    def __init__(self) -> None:
-        # Reentrant: a signal handler may log in the middle of a call.
-        self._lock = threading.RLock()
+    def __init__(self, lock: "threading.RLock | None" = None) -> None:
+        self._lock = lock or threading.RLock()
         self._offset = time.time_ns() - time.monotonic_ns()
         self._newest = 0
         self._highest = 0
         self._last: dict[int, _Last] = {}
         """By step."""
 
-    def reset_after_fork(self) -> None:
-        """Make the lock anew: in a forked child, the parent's may be held for ever."""
-        self._lock = threading.RLock()
+    def reset_after_fork(self, lock: threading.RLock) -> None:
+        """In a forked child: take another lock; the parent's may be held for ever."""
+        self._lock = lock
 
     def stamped(self, calls: Iterable[Points]) -> list[Points]:
         """Give calls with the time at which they were logged, where they have none yet.
@@ -37,16 +40,21 @@ class PointTimestamps:
         The points of one call get one time. Where points were given a later time meanwhile, those that
         were logged before count as logged with these.
         """
-        stamped = []
         with self._lock:
-            for points in calls:
-                keys, values, timestamp, step = points
-                if timestamp < 0:
-                    stamped.append((keys, values, self._next(keys, step, -timestamp), step))
-                else:
-                    self.seen(keys, step, timestamp)
-                    stamped.append(points)
-        return stamped
+            return [self.stamped_call(points) for points in calls]
+
+    def stamped_call(self, points: Points) -> Points:
+        """Do so for one call; the lock is held."""
+        keys, values, timestamp, step = points
+        if timestamp >= 0:
+            self.seen(keys, step, timestamp)
+            return points
+        now = (self._offset - timestamp) // 1_000_000
+        if now > self._highest:  # later than all that is remembered: nothing of it can collide
+            self._newest = self._highest = now
+            self._last = {step: (keys, now)}
+            return keys, values, now, step
+        return keys, values, self._next(keys, step, now), step
 
     def seen(self, keys: tuple[str, ...], step: int, timestamp: int) -> None:
         """Remember a timestamp that the caller gave."""
@@ -57,13 +65,8 @@ class PointTimestamps:
             known.update({key: max(timestamp, known.get(key, 0)) for key in keys})
             self._highest = max(timestamp, self._highest)
 
-    def _next(self, keys: tuple[str, ...], step: int, monotonic_ns: int) -> int:
-        """Give the timestamp, in milliseconds since 1970, of points that were logged at that reading."""
-        now = (self._offset + monotonic_ns) // 1_000_000
-        if now > self._highest:  # later than all that is remembered: nothing of it can collide
-            self._newest = self._highest = now
-            self._last = {step: (keys, now)}
-            return now
+    def _next(self, keys: tuple[str, ...], step: int, now: int) -> int:
+        """Give the timestamp of points that were logged now, in milliseconds since 1970."""
         if now > self._newest:
             self._newest = now
             self._forget_before(now)

@@ -34,6 +34,9 @@ class Sink:
     def stamped(self, calls: Iterable[Points]) -> list[Points]:
         return list(calls)
 
+    def stamped_call(self, points: Points) -> Points:
+        return points
+
     def write_points(self, calls: Sequence[Points]) -> None:
         self.calls += 1
         if self.failure is not None:
