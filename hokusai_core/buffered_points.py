@@ -83,7 +83,7 @@ class BufferedPoints:
                     files = self._new_file(folder), self._new_file(folder)
                     self._made = FiledGroupCommit(files, self._new_relay())
                 else:
-                    self._made = GroupCommit(self._new_file(folder), self._new_relay())
+                    self._made = GroupCommit((self._new_file(folder),), self._new_relay())
                 self._streams.buffers.add(self._made)
             return self._made
 

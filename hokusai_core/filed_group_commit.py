@@ -14,7 +14,7 @@ from hokusai_core.points_relay import PointsRelay
 
 logger = logging.getLogger("hokusai")
 
-PASS_ON_SECONDS = 0.2
+PASS_ON_SECONDS = 0.5
 """How long a file gathers calls before it is passed on. They outlive the process all the same."""
 
 
@@ -32,9 +32,8 @@ class FiledGroupCommit(GroupCommit):
     def __init__(
         self, files: tuple[PointsFile, PointsFile], relay: PointsRelay | None = None
     ) -> None:
-        self._files = files
         self._filling = files[0]
-        super().__init__(relay=relay)
+        super().__init__(files, relay)
 
     @property
     def interval(self) -> float:
@@ -67,23 +66,12 @@ class FiledGroupCommit(GroupCommit):
                 filed = True
         if not filed:
             sink.write_points((stamped,))
-        if not self._handed_over:
+        if not self._at_work:
             self._start()
 
     def save(self) -> bool:
         """Give True: each call is in its file."""
         return True
-
-    def close(self) -> None:
-        """Let go of the files; what could not be appended stays in them."""
-        for file in self._files:
-            file.close()
-
-    def reset_after_fork(self) -> None:
-        """In a forked child: the parent writes what is in its buffer, and its files."""
-        for file in self._files:
-            file.abandon()
-        super().reset_after_fork()
 
     def _new_batch(self) -> Batch:
         """Begin a batch of what stands in the one file; calls write into the other from now on."""

@@ -13,17 +13,15 @@ last 50 ms and the time of one flush, about :data:`MOST_POINTS` points at most, 
 import logging
 import os
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
 from typing import Protocol
 
 from hokusai_core.errors import HokusaiError, NotStoredError
+from hokusai_core.flush_thread import FlushThread
 from hokusai_core.packed_points import Points
 from hokusai_core.points_file import PointsFile
 from hokusai_core.points_relay import PointsRelay
@@ -35,9 +33,6 @@ INTERVAL_SECONDS = 0.05
 
 MOST_POINTS = 50_000
 """Values that wait in memory at most: a call that finds as many flushes them itself."""
-
-_BREAK_SECONDS = 1e-4
-"""How long the thread that flushes rests between sorting values and writing them."""
 
 _LOCK_SECONDS = 30.0
 """How long a flush waits for the flush of another thread."""
@@ -107,16 +102,18 @@ class GroupCommit:
     one succeeds, each call that would add a value tries, and raises where that fails.
 
     Args:
-        file: For what no flush could append in time (:meth:`save`), and for what is passed on; None
-            where there is no place for it.
+        files: At most one, for what no flush could append in time (:meth:`save`), and for what is passed
+            on; none where there is no place for it.
         relay: Passes the file on to a process that appends in the place of the thread; None where there
             is no file.
     """
 
-    def __init__(self, file: PointsFile | None = None, relay: PointsRelay | None = None) -> None:
+    def __init__(
+        self, files: tuple[PointsFile, ...] = (), relay: PointsRelay | None = None
+    ) -> None:
         self._at_fork = False
         self._flushed_by = 0
-        self._file = file
+        self._files = files
         self._relay = relay
         self.reset_after_fork()
 
@@ -124,6 +121,11 @@ class GroupCommit:
     def interval(self) -> float:
         """How many seconds values are let gather."""
         return INTERVAL_SECONDS
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was added since the last flush."""
+        return not self._calls and self._taken is None
 
     def add(self, sink: PointSink, points: Points) -> None:
         """Keep the points of one call until the next flush.
@@ -141,7 +143,7 @@ class GroupCommit:
         # it, in no thread. The count may be off for a moment; it is a bound, and made anew.
         self._calls.append((sink, points))
         self._count += len(points[0])
-        if not self._handed_over:
+        if not self._at_work:
             self._start()
 
     def flush(self, *, rest: Callable[[], object] = lambda: None) -> None:
@@ -165,7 +167,7 @@ class GroupCommit:
                     (),
                 )
             self._flushed_by = own
-            if not self._empty or (self._relay is not None and self._relay.count):
+            if not self.empty or (self._relay is not None and self._relay.count):
                 self._flush(rest)
         finally:
             if self._flushed_by == own:
@@ -202,8 +204,9 @@ class GroupCommit:
                 return
             for sink, calls in batch.of_sinks.items():
                 sink.expect_points(calls)
-            count = _count(batch.of_sinks.values())
-            relay.add(batch.file, count, at_once=batch.file is not self._file)
+            count = sum([_count(calls) for calls in batch.of_sinks.values()])
+            # Where there are two files, calls write into the other one by now.
+            relay.add(batch.file, count, at_once=len(self._files) > 1)
             self._forget(batch)
 
     def save(self) -> bool:
@@ -211,7 +214,7 @@ class GroupCommit:
 
         It stays in memory, too: a point that is appended twice is one point.
         """
-        if self._file is None or not self._flushing.acquire(timeout=_LOCK_SECONDS):
+        if not self._files or not self._flushing.acquire(timeout=_LOCK_SECONDS):
             return False
         try:
             batch = self._take()
@@ -227,14 +230,20 @@ class GroupCommit:
             self._flushing.release()
 
     def close(self) -> None:
-        """Let go of the file; what could not be appended stays in it."""
-        if self._file is not None:
-            self._file.close()
+        """Let go of the files; what could not be appended stays in them."""
+        if not self._flushing.acquire(timeout=_LOCK_SECONDS):
+            return  # another thread is at them, and the process lets go of them at its end
+        try:
+            with self.adding:
+                for file in self._files:
+                    file.close()
+        finally:
+            self._flushing.release()
 
     def reset_after_fork(self) -> None:
-        """In a forked child: the parent writes what is in its buffer, and its file."""
-        if self._file is not None:
-            self._file.abandon()
+        """In a forked child: the parent writes what is in its buffer, and its files."""
+        for file in self._files:
+            file.abandon()
         if self._relay is not None:
             self._relay.reset_after_fork()
         self._calls: deque[tuple[PointSink, Points]] = deque()
@@ -246,11 +255,8 @@ class GroupCommit:
         """Held while the points of a call get their time, where they get it in the call."""
         self._flushing = threading.RLock()
         self._flushed_by = 0
-        self._starting = threading.RLock()
-        self._due = threading.Event()
-        self._handed_over: list[GroupCommit] = []
-        self._thread: threading.Thread | None = None
-        weakref.finalize(self, self._due.set).atexit = False
+        self._thread = FlushThread(self)
+        self._at_work = self._thread.at_work
 
     def _flush(self, rest: Callable[[], object]) -> None:
         """Append what an earlier flush could not, and what was added until now."""
@@ -295,8 +301,11 @@ class GroupCommit:
     ) -> dict[PointSink, list[Points]]:
         """Give the calls of each sink, in their order, all with a time."""
         of_sinks: dict[PointSink, list[Points]] = {}
-        for sink, in_a_row in groupby(calls, itemgetter(0)):
-            of_sinks.setdefault(sink, []).extend([points for _, points in in_a_row])
+        for sink, points in calls:
+            of_sink = of_sinks.get(sink)
+            if of_sink is None:
+                of_sink = of_sinks[sink] = []
+            of_sink.append(points)
         return {sink: self._timed(sink, of_sink) for sink, of_sink in of_sinks.items()}
 
     def _timed(self, sink: PointSink, calls: list[Points]) -> list[Points]:
@@ -327,15 +336,14 @@ class GroupCommit:
 
     def _filed(self, batch: Batch) -> bool:
         """Write a batch into the file; gives False where it is not all in it."""
-        if self._file is None:
-            return False
-        try:
-            self._file.extend([(sink.run_id, calls) for sink, calls in batch.of_sinks.items()])
-        except OSError as cause:
-            logger.debug("No file takes metrics: %s", cause)
-            return False
-        batch.file = self._file
-        return True
+        for file in self._files:
+            try:
+                file.extend([(sink.run_id, calls) for sink, calls in batch.of_sinks.items()])
+            except OSError as cause:
+                logger.debug("No file takes metrics: %s", cause)
+            else:
+                batch.file = file
+        return batch.file is not None
 
     def _done(self, batch: Batch) -> None:
         """Forget a batch that is in the journal."""
@@ -346,29 +354,12 @@ class GroupCommit:
         passed_on = 0 if self._relay is None else self._relay.count
         with self.adding:
             self._taken = None
-            self._count = passed_on + _count(([points for _, points in tuple(self._calls)],))
+            self._count = passed_on + _count([points for _, points in tuple(self._calls)])
 
     def _start(self) -> None:
-        """Let the thread flush in a moment; until then it keeps this buffer alive."""
-        with self._starting:
-            if self._handed_over:
-                return
-            if self._thread is None or not self._thread.is_alive():
-                self._flush_before_forks()
-                thread = threading.Thread(
-                    target=_run,
-                    args=(self._due, self._handed_over),
-                    name="hokusai-flush",
-                    daemon=True,
-                )
-                try:
-                    thread.start()
-                except RuntimeError as cause:  # too many threads, or the interpreter ends
-                    logger.debug("Metrics wait for the next call: %s", cause)
-                    return
-                self._thread = thread
-            self._handed_over.append(self)
-            self._due.set()
+        """Let the thread flush in a moment."""
+        self._flush_before_forks()
+        self._thread.start(self)
 
     def _flush_before_forks(self) -> None:
         """Let a child see what was logged before it came to be.
@@ -392,48 +383,7 @@ class GroupCommit:
 
         os.register_at_fork(before=before)
 
-    @property
-    def _empty(self) -> bool:
-        return not self._calls and self._taken is None
 
-    def _let_go(self) -> None:
-        """Let the buffer be forgotten, unless something was added meanwhile."""
-        with self._starting:
-            self._handed_over.clear()
-            if self._empty:
-                self._due.clear()
-            else:  # who added it may have seen that the thread is at work
-                self._handed_over.append(self)
-
-
-def _count(calls_of_sinks: Iterable[Sequence[Points]]) -> int:
+def _count(calls: Iterable[Points]) -> int:
     """Count the points of calls."""
-    return sum([len(points[0]) for calls in calls_of_sinks for points in calls])
-
-
-def _let_others_run() -> None:
-    """Let go of the interpreter's lock, which a loop waits for at the end of its step.
-
-    A thread that only computes keeps it for as long as it has work, or for 5 ms.
-    """
-    time.sleep(_BREAK_SECONDS)
-
-
-def _run(due: threading.Event, handed_over: list[GroupCommit]) -> None:
-    """Flush at each interval while values are added; ends when the buffer is forgotten."""
-    while True:
-        due.wait()
-        if not handed_over:
-            return
-        time.sleep(handed_over[0].interval)
-        group = handed_over[0]
-        idle = group._empty
-        try:
-            group.pass_on(rest=_let_others_run)
-        except HokusaiError as failure:
-            logger.debug("The flush of metrics failed: %s", failure)
-        except Exception:
-            logger.exception("A defect in the flush of metrics; they are kept and tried again.")
-        if idle:  # not at once: a loop would have to wake this thread after each flush
-            group._let_go()
-        del group
+    return sum([len(points[0]) for points in calls])

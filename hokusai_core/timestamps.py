@@ -40,8 +40,11 @@ class PointTimestamps:
         The points of one call get one time. Where points were given a later time meanwhile, those that
         were logged before count as logged with these.
         """
+        stamped = []
         with self._lock:
-            return [self.stamped_call(points) for points in calls]
+            for points in calls:
+                stamped.append(self.stamped_call(points))  # noqa: PERF401 - a comprehension is a call
+        return stamped
 
     def stamped_call(self, points: Points) -> Points:
         """Do so for one call; the lock is held."""

@@ -88,13 +88,13 @@ def test_the_thread_lets_others_run_between_sorting_and_writing(
             super().write_points(calls)
 
     def sleep(seconds: float) -> None:
-        if threading.current_thread().name == "hokusai-flush":
+        if threading.current_thread() is group._thread.thread:
             happened.append(seconds)
         real_sleep(seconds)
 
     real_sleep = time.sleep
-    monkeypatch.setattr(time, "sleep", sleep)
     group, sink = GroupCommit(), Watched()
+    monkeypatch.setattr(time, "sleep", sleep)
     add_all(group, sink, points(10))
     assert wait_for(lambda: "written" in happened)
     interval, *rest = happened[: happened.index("written") + 1]
@@ -141,7 +141,7 @@ def in_files(folder: Path) -> list[Points]:
 
 @pytest.mark.usefixtures("slow_thread")
 def test_what_could_not_be_written_is_saved_in_the_file(tmp_path: Path) -> None:
-    group, sink = GroupCommit(PointsFile(tmp_path, "somewhere")), Sink()
+    group, sink = GroupCommit((PointsFile(tmp_path, "somewhere"),)), Sink()
     sink.failure = NotStoredError("The journal is locked.", ())
     add_all(group, sink, points(3))
     with pytest.raises(NotStoredError):
@@ -215,7 +215,7 @@ def test_values_of_a_run_that_nobody_holds_are_written(monkeypatch: pytest.Monke
     sink = Held()
     sink.group = GroupCommit()
     add_all(sink.group, sink, points(5))
-    forgotten, thread = weakref.ref(sink), sink.group._thread
+    forgotten, thread = weakref.ref(sink), sink.group._thread.thread
     del sink
     gc.collect()
     assert wait_for(lambda: written == points(5))

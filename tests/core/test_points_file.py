@@ -73,6 +73,25 @@ def test_calls_are_read_as_they_were_written_and_what_is_cut_off_is_their_beginn
     assert plain(read_points(data[:length])[1]) == plain(of_runs(made[:kept]))
 
 
+@settings(max_examples=60)
+@given(made=st.lists(calls(), min_size=1, max_size=12), cut=st.floats(0, 1))
+def test_calls_that_were_written_at_once_are_read_as_well(
+    made: list[tuple[str, Points]], cut: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("file")
+    file = PointsFile(folder / "points", "mlflow at home")
+    file.extend(of_runs(made).items())
+    data = contents(folder)
+    file.clear()
+    file.close()
+    assert plain(read_points(data)[1]) == plain(of_runs(made))
+    _, found = read_points(data[: math.floor(cut * len(data))])
+    for run_id, beginning in found.items():
+        assert plain({run_id: of_runs(made)[run_id][: len(beginning)]}) == plain(
+            {run_id: beginning}
+        )
+
+
 def test_a_file_that_was_emptied_begins_anew(file: PointsFile, tmp_path: Path) -> None:
     for number in range(3):
         file.append("a", (("loss",), (number / 7,), number, number))

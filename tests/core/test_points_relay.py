@@ -1,6 +1,7 @@
 """Files of metrics are passed on to another process: each point reaches the journal, in time, once."""
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from hokusai_core.points_file import PointsFile, files_can_be_locked, lock
 from hokusai_core.points_relay import PointsRelay
 from hokusai_core.run_handle import RunHandle
 from hokusai_core.testing import MockBackend
+from tests.acceptance import programs
 from tests.core.test_group_commit import Sink, points
 from tests.support.waiting import wait_for
 
@@ -39,7 +41,7 @@ class Buffer:
         self.relay = PointsRelay(self.left, lambda: self.ready, self._on_passed)
         files = [PointsFile(folder, "somewhere") for _ in range(2)]
         self.group = (
-            GroupCommit(files[0], self.relay)
+            GroupCommit((files[0],), self.relay)
             if durability == "relaxed"
             else FiledGroupCommit((files[0], files[1]), self.relay)
         )
@@ -302,10 +304,9 @@ def test_a_file_is_passed_on_less_often_than_values_of_memory_are_written() -> N
     assert group_commit.INTERVAL_SECONDS < PASS_ON_SECONDS
 
 
-def test_what_others_write_comes_after_what_was_passed_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A status, and a read, come after each metric before them; the run's other handle sees it wait."""
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunHandle]:
+    """A run whose metrics are passed on, though nobody appends them."""
     monkeypatch.setattr("hokusai_core.draining.BackgroundDrainer.in_other_process", True)
     settings = Settings.load(
         data_dir=tmp_path,
@@ -316,22 +317,7 @@ def test_what_others_write_comes_after_what_was_passed_on(
         exit_timeout=0.0,
     )
     manager = ExperimentManager("relay", backend=MockBackend(), settings=settings)
-    run = manager.start_run()
-    log_and_pass_on(run, 5)
-    assert manager.runtime.streams.is_queued(f"run/{run.run_id}")
-    assert run.known_run().data.metrics == {"loss": 4.0}
-    run.log_param("lr", 0.1)
-    log_and_pass_on(run, 10, first=5)
-    assert len(manager.get_metric_history(run.run_id, "loss")) == 10
-    log_and_pass_on(run, 15, first=10)
-    run.end()
-    entries = manager.runtime.run_entries(run.run_id, kinds=("log_batch", "update_run"))
-    logged = [
-        sum(len(one.operation.metrics) for one in entries[:place])  # type: ignore[union-attr]
-        for place, entry in enumerate(entries)
-        if entry.kind == "update_run" or entry.operation.params  # type: ignore[union-attr]
-    ]
-    assert logged == [5, 15]
+    yield manager.start_run()
     manager.runtime.close_connections()
 
 
@@ -341,3 +327,56 @@ def log_and_pass_on(run: RunHandle, until: int, first: int = 0) -> None:
     buffer = run._buffer
     assert isinstance(buffer, GroupCommit)
     buffer.pass_on()
+
+
+def test_what_others_write_comes_after_what_was_passed_on(run: RunHandle) -> None:
+    """A status, and a read, come after each metric before them; the run's other handle sees it wait."""
+    runtime = run._runtime
+    log_and_pass_on(run, 5)
+    assert runtime.streams.is_queued(f"run/{run.run_id}")
+    assert run.known_run().data.metrics == {"loss": 4.0}
+    run.log_param("lr", 0.1)
+    log_and_pass_on(run, 10, first=5)
+    assert run.get().data.metrics == {"loss": 9.0}
+    log_and_pass_on(run, 15, first=10)
+    run.end()
+    entries = runtime.run_entries(run.run_id, kinds=("log_batch", "update_run"))
+    logged = [
+        sum(len(one.operation.metrics) for one in entries[:place])  # type: ignore[union-attr]
+        for place, entry in enumerate(entries)
+        if entry.kind == "update_run" or entry.operation.params  # type: ignore[union-attr]
+    ]
+    assert logged == [5, 15]
+
+
+APPENDS = """
+    import os, signal
+    from pathlib import Path
+    from hokusai_core import ExperimentManager, Settings
+    from hokusai_core.fallback import FallbackStore
+    from hokusai_core.left_points import LeftPoints
+
+    def killed(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    {where} = killed
+    settings = Settings.load(data_dir={folder!r}, fallback="sql", auto_sync=False)
+    ExperimentManager("appends", backend="mock", settings=settings).runtime.points.gather()
+"""
+
+
+@pytest.mark.parametrize("where", ["FallbackStore.append", "LeftPoints._remove"])
+def test_who_appends_is_killed_before_and_after(where: str, run: RunHandle, tmp_path: Path) -> None:
+    log_and_pass_on(run, 20)
+    program = APPENDS.format(where=where, folder=str(tmp_path))
+    programs.run(program, code=-signal.SIGKILL, fresh=True)
+    appended = run._runtime.fallback.journal.journal_read(  # type: ignore[union-attr]
+        EntryQuery(streams=(f"run/{run.run_id}",), kinds=("log_batch",))
+    )
+    assert len(appended) == (where == "LeftPoints._remove")
+    run.end()
+    report = run._runtime.drain().run(wait_seconds=5, stop=threading.Event())
+    assert (report.left, report.dead) == (0, 0)
+    assert run.primary_id is not None
+    history = run._runtime.runs.metric_history(run.primary_id, "loss")
+    assert [point.step for point in history] == list(range(20))
