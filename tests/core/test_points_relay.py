@@ -257,9 +257,12 @@ def test_where_no_file_can_be_written_the_thread_appends(
 
 def test_threads_lose_nothing_while_files_change(make: Make) -> None:
     buffer = make("process")
+    changed = threading.Event()
 
     def log(first: int) -> None:
-        for point in points(1_000, first):
+        for number, point in enumerate(points(1_000, first)):
+            if number == 500:
+                changed.wait(60)
             buffer.group.add(buffer.sink, point)
 
     threads = [threading.Thread(target=log, args=(n * 1_000,)) for n in range(4)]
@@ -268,6 +271,8 @@ def test_threads_lose_nothing_while_files_change(make: Make) -> None:
     while any(thread.is_alive() for thread in threads):
         buffer.group.pass_on()
         buffer.left.adopt()
+        if buffer.passed:
+            changed.set()
     for thread in threads:
         thread.join()
     buffer.group.pass_on()
