@@ -3,7 +3,6 @@
 import logging
 import os
 import threading
-from contextlib import suppress
 from typing import IO
 
 from hokusai_core.delivery_messages import (
@@ -19,6 +18,8 @@ from hokusai_core.errors import HokusaiError
 from hokusai_core.portable import from_job_process
 from hokusai_core.runtime import Runtime
 from hokusai_core.values import Value
+
+logger = logging.getLogger("hokusai")
 
 _END_SECONDS = 5.0
 """How long the system may take to close the files of a job that was killed."""
@@ -87,8 +88,10 @@ def _deliver(runtime: Runtime, lines: IO[bytes], job: int) -> None:
         if message.environment is not None:
             _take_over(message.environment)
         # Here, as the drainer may be about to wait for the server.
-        with suppress(HokusaiError):
+        try:
             runtime.points.gather()
+        except HokusaiError as failure:  # the drainer meets it, too, and tells it
+            logger.debug("What the job logged was not appended: %s", failure)
         runtime.drainer.wake(at_once=message.at_once)
     # The job was killed. What it left is delivered as far as its own end would have done.
     runtime.points.gather_from(job, timeout=_END_SECONDS)

@@ -199,6 +199,7 @@ class BackgroundDrainer(WokenThread):
     """
 
     in_other_process = False
+    """A thread of this process delivers; what waits in files is not appended elsewhere."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Metrics of tight loops that wait in memory, and in a file, too, so that they outlive the process.
 
 For queued delivery with the durability ``process``. There are two files: calls write into one, while
-what stands in the other is appended to the journal.
+what stands in the other is appended to the journal, or passed on to the process that appends.
 """
 
 import logging
@@ -82,8 +82,8 @@ class FiledGroupCommit(GroupCommit):
     def _timed(self, sink: PointSink, calls: list[Points]) -> list[Points]:
         return calls  # as they stand in the file
 
-    def _filed(self, batch: Batch) -> bool:
-        return batch.file is not None
+    def _in_file(self, batch: Batch) -> PointsFile | None:
+        return batch.file
 
     def _done(self, batch: Batch) -> None:
         """Forget a batch that is in the journal."""

@@ -8,6 +8,9 @@ With ``process``, a call also writes them to a file before it returns, so that t
 (:mod:`hokusai_core.filed_group_commit`). With ``relaxed`` it does not, the one stated exception to the
 rule that a write which returned is durable: the death of the process loses what was logged within its
 last 50 ms and the time of one flush, about :data:`MOST_POINTS` points at most, and nothing else.
+
+Where a process of its own delivers, what the thread would append it writes into a file, for that process
+to append (:mod:`hokusai_core.points_relay`). A flush that somebody asks for has all in the journal.
 """
 
 import logging
@@ -199,14 +202,15 @@ class GroupCommit:
                 relay.pass_on()
                 return
             rest()
-            if not self._filed(batch) or batch.file is None:
+            file = self._in_file(batch)
+            if file is None:
                 self.flush(rest=rest)
                 return
             for sink, calls in batch.of_sinks.items():
                 sink.expect_points(calls)
             count = sum([_count(calls) for calls in batch.of_sinks.values()])
             # Where there are two files, calls write into the other one by now.
-            relay.add(batch.file, count, at_once=len(self._files) > 1)
+            relay.add(file, count, at_once=len(self._files) > 1)
             self._forget(batch)
 
     def save(self) -> bool:
@@ -225,7 +229,7 @@ class GroupCommit:
                 batch.of_sinks.setdefault(sink, []).extend(points)
             for _ in later:
                 self._calls.popleft()
-            return self._filed(batch)
+            return self._in_file(batch) is not None
         finally:
             self._flushing.release()
 
@@ -334,16 +338,17 @@ class GroupCommit:
             )
         self._failing = True
 
-    def _filed(self, batch: Batch) -> bool:
-        """Write a batch into the file; gives False where it is not all in it."""
-        for file in self._files:
-            try:
-                file.extend([(sink.run_id, calls) for sink, calls in batch.of_sinks.items()])
-            except OSError as cause:
-                logger.debug("No file takes metrics: %s", cause)
-            else:
-                batch.file = file
-        return batch.file is not None
+    def _in_file(self, batch: Batch) -> PointsFile | None:
+        """Give the file in which a batch stands, written now if need be; None where not all does."""
+        if not self._files:
+            return None
+        (file,) = self._files
+        try:
+            file.extend([(sink.run_id, calls) for sink, calls in batch.of_sinks.items()])
+        except OSError as cause:
+            logger.debug("No file takes metrics: %s", cause)
+            return None
+        return file
 
     def _done(self, batch: Batch) -> None:
         """Forget a batch that is in the journal."""

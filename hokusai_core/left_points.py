@@ -1,4 +1,7 @@
-"""Files of points that processes which have ended left: they are read, appended, and removed."""
+"""Files of points that nobody holds are read, appended to the journal, and removed.
+
+Processes that have ended left them, or living ones let go of them (:mod:`hokusai_core.points_relay`).
+"""
 
 import contextlib
 import json
@@ -90,6 +93,7 @@ class LeftPoints:
         finally:
             os.close(descriptor)
         if runs:
+            # What this process, or the job for which it delivers, let go of is no news.
             of_the_living = made_by(path, os.getpid()) or made_by(path, os.getppid())
             level = logging.DEBUG if of_the_living else logging.INFO
             logger.log(

@@ -1,9 +1,10 @@
 """What a call has logged stands in a file before it returns, until it is appended to the journal.
 
 A file belongs to one process, which holds a lock on it; the system lets go of the lock when the process
-ends, however it ends. Whoever finds a file that nobody holds appends what is in it
-(:mod:`hokusai_core.left_points`). A point that was appended already, because the process was killed
-before it could empty the file, is the same point again, which every backend takes for one.
+ends, however it ends. It may also let go of a file, and begin another. Whoever finds a file that nobody
+holds appends what is in it (:mod:`hokusai_core.left_points`). A point that was appended already, because
+a process was killed before it could empty or remove the file, is the same point again, which every
+backend takes for one.
 
 A write into a file survives ``kill -9``, as the system keeps it, and costs a tenth of a transaction. It
 does not survive the loss of power.
@@ -18,7 +19,6 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
 from hokusai_core.packed_points import Points
 
@@ -87,10 +87,7 @@ class PointsFile:
         else:
             number, layout = self._texts.get((run_id, keys)) or self._name(run_id, keys)
             self._last = run_id, keys, number, layout
-        data = layout.pack(CALL, number, timestamp, step, *values)
-        written = os.write(self._descriptor, data)
-        if written != len(data):
-            self._take_back(written, len(data))
+        self._write(layout.pack(CALL, number, timestamp, step, *values))
 
     def extend(self, calls_of_runs: Iterable[tuple[str, Sequence[Points]]]) -> None:
         """Write the points of many calls at once.
@@ -184,12 +181,9 @@ class PointsFile:
     def _write(self, data: bytes) -> None:
         written = os.write(self._descriptor, data)
         if written != len(data):
-            self._take_back(written, len(data))
-
-    def _take_back(self, written: int, size: int) -> NoReturn:
-        """The disk is full. Half a record would hide those that come after it."""
-        os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
-        raise OSError(f"{written} of {size} bytes were written")
+            # The disk is full. Half a record would hide those that come after it.
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+            raise OSError(f"{written} of {len(data)} bytes were written")
 
     def _make(self) -> None:
         while True:

@@ -98,11 +98,13 @@ class PointsRelay:
             try:
                 while not self._left.settle(path, insist=time.monotonic() >= until):
                     time.sleep(_POLL_SECONDS)
-            except (OSError, JournalUnavailableError) as cause:
+            except (OSError, JournalUnavailableError, NotStoredError) as cause:
+                # That of the store says that they are kept nowhere; but they are in the file.
+                causes = getattr(cause, "causes", None) or (cause,)
                 raise NotStoredError(
                     f"Metrics in {path} could not be appended to the journal. They stay there, and "
-                    f"this is tried again. {cause}",
-                    (cause,),
+                    f"this is tried again; `hokusai doctor` says what is wrong. {causes[-1]}",
+                    causes,
                 ) from cause
             self._files.pop(path, None)
 

@@ -1,6 +1,7 @@
 """Fixtures shared by all tests; each module named here holds those of one component."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -12,6 +13,9 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Threads of numerical libraries spin while they wait, and take the processors from other processes.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+# A shell starts what runs in its background with Ctrl-C ignored, and children inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.support.mlflow_fixtures", "tests.support.sql_fixtures"]
 

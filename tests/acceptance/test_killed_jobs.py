@@ -3,9 +3,6 @@
 import os
 import random
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections import Counter
@@ -55,25 +52,18 @@ JOB = """
 def job(server: MlflowServer, folder: Path) -> Iterator[tuple[str, int]]:
     """Run a job; gives the run's id and the number of the process that delivers, and kills the job."""
     variables = {f"HOKUSAI_{name.upper()}": value for name, value in SHORT.items()}
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(JOB), str(folder / "mark")],
-        env=programs.environment(
-            MLFLOW_TRACKING_URI=server.url,
-            HOKUSAI_AUTO_SYNC="process",
-            HOKUSAI_DATA_DIR=folder / "data",
-            HOKUSAI_EXIT_TIMEOUT=0.5,
-            **variables,
-        ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
+    with programs.running(
+        JOB,
+        str(folder / "mark"),
+        MLFLOW_TRACKING_URI=server.url,
+        HOKUSAI_AUTO_SYNC="process",
+        HOKUSAI_DATA_DIR=folder / "data",
+        HOKUSAI_EXIT_TIMEOUT=0.5,
+        **variables,
     ) as process:
-        try:
-            assert process.stdout is not None
-            run_id, pid = process.stdout.readline().split()
-            yield run_id, int(pid)
-        finally:
-            process.kill()
+        run_id, pid = process.stdout.readline().split()
+        yield run_id, int(pid)
+        process.kill()
 
 
 @pytest.mark.timeout(600)

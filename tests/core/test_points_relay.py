@@ -220,21 +220,31 @@ def test_while_the_journal_fails_calls_are_taken_until_the_buffer_is_full(
     assert buffer.sink.written == points(1, 10)
 
 
-@pytest.mark.parametrize("failure", [OSError("no more files"), None], ids=["files", "journal"])
+FAILURES = {
+    "no more files": OSError("no more files"),
+    "the disk is full": NotStoredError("It is kept nowhere.", (OSError("the disk is full"),)),
+}
+
+
+@pytest.mark.parametrize("reason", FAILURES)
 def test_a_flush_says_what_it_could_not_append_and_where_it_is(
-    failure: OSError | None, make: Make, monkeypatch: pytest.MonkeyPatch
+    reason: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     buffer = make("process")
     buffer.add(points(5))
     buffer.group.pass_on()
 
     def refuse(*_: object, **__: object) -> bool:
-        raise failure or group_commit.NotStoredError("The disk is full.", ())
+        raise FAILURES[reason]
 
     monkeypatch.setattr(LeftPoints, "settle", refuse)
-    with pytest.raises(NotStoredError, match=r"no more files|The disk is full"):
+    with pytest.raises(NotStoredError) as failure:
         buffer.group.flush()
     monkeypatch.undo()
+    (path,) = [one for one in buffer.folder.iterdir() if read_points(one.read_bytes())[1]]
+    assert f"Metrics in {path} could not be appended" in str(failure.value)
+    assert str(failure.value).endswith(f"says what is wrong. {reason}")
+    assert "nowhere" not in str(failure.value)
     assert buffer.in_files() == points(5)
     assert buffer.left.adopt()
 
