@@ -305,11 +305,12 @@ class GroupCommit:
     ) -> dict[PointSink, list[Points]]:
         """Give the calls of each sink, in their order, all with a time."""
         of_sinks: dict[PointSink, list[Points]] = {}
+        last = None
+        of_last: list[Points] = []
         for sink, points in calls:
-            of_sink = of_sinks.get(sink)
-            if of_sink is None:
-                of_sink = of_sinks[sink] = []
-            of_sink.append(points)
+            if sink is not last:
+                last, of_last = sink, of_sinks.setdefault(sink, [])
+            of_last.append(points)
         return {sink: self._timed(sink, of_sink) for sink, of_sink in of_sinks.items()}
 
     def _timed(self, sink: PointSink, calls: list[Points]) -> list[Points]:
@@ -356,7 +357,7 @@ class GroupCommit:
 
     def _forget(self, batch: Batch) -> None:
         """Make room for others than those of a batch."""
-        passed_on = 0 if self._relay is None else self._relay.count
+        passed_on = 0 if self._relay is None else self._relay.count_before
         with self.adding:
             self._taken = None
             self._count = passed_on + _count([points for _, points in tuple(self._calls)])

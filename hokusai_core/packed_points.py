@@ -61,6 +61,13 @@ class PackedBatch(Value):
     points: tuple[PointGroup, ...]
 
 
+def alone(call: Points) -> PointGroup:
+    """Give one call as a group."""
+    keys, values, timestamp, step = call
+    # Not by the class, which would be one more call in a loop.
+    return tuple.__new__(PointGroup, (keys, (values,), (timestamp,), (step,)))
+
+
 def grouped(calls: Iterable[Points]) -> list[PointGroup]:
     """Give calls, in their order, as groups."""
     groups = []

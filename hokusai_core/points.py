@@ -11,7 +11,7 @@ from hokusai_core.batching import SURELY_FITTING_METRICS, fitting_metrics
 from hokusai_core.identifiers import new_op_id
 from hokusai_core.journal import Entry
 from hokusai_core.operations import AnyOperation, LogBatch, load_operation, now_milliseconds
-from hokusai_core.packed_points import PointGroup, Points, grouped, pack
+from hokusai_core.packed_points import PointGroup, Points, alone, grouped, pack
 
 _set = object.__setattr__
 
@@ -58,6 +58,8 @@ class PointsEntry(Entry):
 
 def split_points(calls: Sequence[Points]) -> Sequence[Sequence[PointGroup]]:
     """Give the points, in order, in parts that surely fit into one request each."""
+    if len(calls) == 1 and len(calls[0][0]) <= SURELY_FITTING_METRICS:  # a loop, call by call
+        return ((alone(calls[0]),),)
     groups = grouped(calls)
     count = sum([group.size for group in groups])
     if count <= SURELY_FITTING_METRICS:

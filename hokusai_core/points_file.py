@@ -100,8 +100,11 @@ class PointsFile:
         """
         data = []
         for run_id, calls in calls_of_runs:
+            known: tuple[str, ...] | None = None
             for keys, values, timestamp, step in calls:
-                number, layout = self._texts.get((run_id, keys)) or self._name(run_id, keys)
+                if keys is not known:
+                    number, layout = self._texts.get((run_id, keys)) or self._name(run_id, keys)
+                    known = keys
                 data.append(layout.pack(CALL, number, timestamp, step, *values))
         self._write(b"".join(data))
 

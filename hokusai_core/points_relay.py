@@ -55,9 +55,12 @@ class PointsRelay:
     @property
     def count(self) -> int:
         """How many points stand in files that nobody has appended yet."""
-        for path in tuple(self._files):
-            if not path.exists():
-                del self._files[path]
+        self._forget_appended()
+        return self.count_before
+
+    @property
+    def count_before(self) -> int:
+        """How many it were when a file was last passed on: no file is looked for."""
         return sum(self._files.values()) + self._gathered
 
     def add(self, file: PointsFile, count: int, *, at_once: bool) -> None:
@@ -80,6 +83,7 @@ class PointsRelay:
         if self._gathering is None:
             return
         path = self._gathering.pass_on()
+        self._forget_appended()
         if path is not None:
             self._files[path] = self._gathered
         # Last: where Ctrl-C comes before, a file without points is passed on, too.
@@ -107,6 +111,11 @@ class PointsRelay:
                     causes,
                 ) from cause
             self._files.pop(path, None)
+
+    def _forget_appended(self) -> None:
+        for path in tuple(self._files):
+            if not path.exists():
+                self._files.pop(path, None)
 
     def reset_after_fork(self) -> None:
         """In a forked child: what the parent passed on is the parent's."""

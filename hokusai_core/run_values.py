@@ -40,6 +40,7 @@ class RunValues:
         self._run_id = run_id
         self._buffer = runtime.points.buffer()
         self._timestamps = PointTimestamps(self._buffer.adding)
+        self.stamped = self._timestamps.stamped
         self.stamped_call = self._timestamps.stamped_call
         self._checked_keys: set[str] = set()
         self._last_keys: tuple[str, ...] = ()
@@ -182,10 +183,6 @@ class RunValues:
         with self._lock:
             self._remember(calls)
 
-    def stamped(self, calls: Iterable[Points]) -> list[Points]:
-        """Give points that have no time yet the time at which they were logged."""
-        return self._timestamps.stamped(calls)
-
     def _checked(
         self, keys: tuple[str, ...], values: tuple[Any, ...], step: Any, timestamp: Any
     ) -> Points:
@@ -258,16 +255,21 @@ class RunValues:
 
     def _remember(self, calls: Sequence[Points]) -> None:
         """Keep the newest point of each key; the lock is held."""
-        latest: dict[tuple[str, ...], Points] = {}
-        for keys, in_a_row in groupby(calls, keys_of):
-            # Of those with the same age the last; max() gives the first.
-            points = max(reversed(tuple(in_a_row)), key=_age)
-            if keys not in latest or _age(points) >= _age(latest[keys]):
-                latest[keys] = points
         newest = self._metrics
-        for keys, values, timestamp, step in latest.values():
+        for keys, values, timestamp, step in calls if len(calls) == 1 else _latest(calls):
             age = (step, timestamp)
             for key, value in zip(keys, values, strict=True):
                 known = newest.get(key)
                 if known is None or age >= known[:2]:
                     newest[key] = (step, timestamp, value)
+
+
+def _latest(calls: Sequence[Points]) -> Iterable[Points]:
+    """Give of calls that logged the same keys the newest."""
+    latest: dict[tuple[str, ...], Points] = {}
+    for keys, in_a_row in groupby(calls, keys_of):
+        # Of those with the same age the last; max() gives the first.
+        points = max(reversed(tuple(in_a_row)), key=_age)
+        if keys not in latest or _age(points) >= _age(latest[keys]):
+            latest[keys] = points
+    return latest.values()

@@ -41,9 +41,10 @@ class PointTimestamps:
         were logged before count as logged with these.
         """
         stamped = []
+        stamped_call = self.stamped_call
         with self._lock:
             for points in calls:
-                stamped.append(self.stamped_call(points))  # noqa: PERF401 - a comprehension is a call
+                stamped.append(stamped_call(points))  # noqa: PERF401 - a comprehension is a call
         return stamped
 
     def stamped_call(self, points: Points) -> Points:

@@ -163,9 +163,9 @@ def python_calls() -> Iterator[list[str]]:
         sys.setprofile(None)
 
 
-@pytest.mark.parametrize("delivery", ["direct", "queued"])
+@pytest.mark.parametrize(("delivery", "most"), [("direct", 52), ("queued", 13)])
 def test_a_point_that_has_to_wait_builds_no_operation(
-    delivery: str, make_run: Callable[..., tuple[MockBackend, RunHandle]]
+    delivery: str, most: int, make_run: Callable[..., tuple[MockBackend, RunHandle]]
 ) -> None:
     mock, run = make_run(delivery=delivery, durability="process", circuit_open_seconds=1000.0)
     mock.down()
@@ -175,10 +175,10 @@ def test_a_point_that_has_to_wait_builds_no_operation(
         run.log_metrics(ten, step=step)
     with python_calls() as one:
         run.log_metric("loss", 0.5, step=2)
-    assert len(one) <= 55, one
+    assert len(one) <= most, one
     with python_calls() as several:
         run.log_metrics(ten, step=2)
-    assert len(several) <= 55, several
+    assert len(several) <= most, several
     assert not [name for name in (*one, *several) if "BaseModel" in name or "LogBatch" in name]
 
 
