@@ -140,21 +140,25 @@ class ColdPages:
         return f"{_PAGES} pages read between two steps {mean * 1e6:.0f} µs"
 
 
-@benchmark("training-loop")
-def training_loop(bench: Bench) -> list[Figure]:
-    steps = bench.count(100_000, least=800)
-    figures = []
+@benchmark("training-loop-up")
+def training_loop_up(bench: Bench) -> list[Figure]:
+    with MlflowServer(bench.new_folder(), gives_way=True) as server:
+        return _figures(bench, server.url, "up", _peers(bench, server.url, 200))
+
+
+@benchmark("training-loop-slow")
+def training_loop_slow(bench: Bench) -> list[Figure]:
     with (
         MlflowServer(bench.new_folder(), gives_way=True) as server,
-        slow_link(server.port) as slow,
+        slow_link(server.port) as uri,
     ):
-        down = f"http://127.0.0.1:{free_port()}"
-        for state, uri in (("up", server.url), ("slow (200 ms)", slow), ("down", down)):
-            peers = _peers(bench, Work(), uri, state, steps)
-            for mode in _MODES:
-                loop = Loop(bench, uri, mode, up=state == "up")
-                figures.append(_figure(loop, state, steps, peers))
-    return figures
+        return _figures(bench, uri, "slow (200 ms)", _peers(bench, uri, 10))
+
+
+@benchmark("training-loop-down")
+def training_loop_down(bench: Bench) -> list[Figure]:
+    uri = f"http://127.0.0.1:{free_port()}"
+    return _figures(bench, uri, "down", "; MLflow stands still for 247 s at the first call")
 
 
 class Loop:
@@ -222,6 +226,13 @@ class Loop:
                 os.kill(pid, signal.SIGCONT)
 
 
+def _figures(bench: Bench, uri: str, state: str, peers: str) -> list[Figure]:
+    steps = bench.count(100_000, least=800)
+    return [
+        _figure(Loop(bench, uri, mode, up=state == "up"), state, steps, peers) for mode in _MODES
+    ]
+
+
 def _figure(loop: Loop, state: str, steps: int, peers: str) -> Figure:
     name, share = _MODES[loop.mode]
     plain, ours = loop.times(steps, "process")
@@ -285,19 +296,16 @@ def _busy(uri: str) -> Iterator[None]:
             load.kill()
 
 
-def _peers(bench: Bench, work: Work, uri: str, state: str, steps: int) -> str:
+def _peers(bench: Bench, uri: str, most: int) -> str:
     """Time MLflow's own client; not where the server is down: one call would take four minutes."""
-    if state == "down":
-        return "; MLflow stands still for 247 s at the first call"
+    work = Work()
     client = MlflowClient(uri)
     run_id = client.create_run("0").info.run_id
 
     def points(step: int) -> list[MlflowMetric]:
         return [MlflowMetric(f"m{one}", 0.5, int(time.time() * 1000), step) for one in range(10)]
 
-    few = max(20, min(steps // 50, 200))
-    if state != "up":
-        few = 10
+    few = min(most, bench.count(2_000, least=20))
     plain = per_step(work, lambda step: client.log_batch(run_id, points(step)), few).mean
     waiting = []
     asynchronous = per_step(
