@@ -97,6 +97,16 @@ def send(descriptor: int, message: Value) -> None:
     Raises:
         OSError: The other side has ended.
     """
-    line = memoryview(message.model_dump_json().encode() + b"\n")
-    while line:
-        line = line[os.write(descriptor, line) :]
+    send_line(descriptor, line_of(message))
+
+
+def line_of(message: Value) -> bytes:
+    """Give the line of a message."""
+    return message.model_dump_json().encode() + b"\n"
+
+
+def send_line(descriptor: int, line: bytes) -> None:
+    """Write a line as :func:`send` does."""
+    rest = memoryview(line)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

@@ -25,7 +25,9 @@ from hokusai_core.delivery_messages import (
     EventTold,
     Stop,
     Wake,
+    line_of,
     send,
+    send_line,
     to_job,
 )
 from hokusai_core.draining import LINGER_SECONDS, BackgroundDrainer
@@ -40,6 +42,9 @@ _PAUSE_SECONDS = LINGER_SECONDS
 
 _FORK_SECONDS = 5.0
 """How long a fork of the job waits for the start of the process, whose pipes it must not inherit."""
+
+_WAKE = line_of(Wake())
+"""Sent twice a second beside a loop, which would feel how it is made."""
 
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[1:]; from hokusai_core.delivery_worker import main; main()"
@@ -192,7 +197,10 @@ class DeliveryProcess(WokenThread):
                 self._at_once.clear()
             here = dict(os.environ)
             changed = here if here != environment else None
-            send(self._input, Wake(at_once=at_once, environment=changed))
+            if at_once or changed is not None:
+                send(self._input, Wake(at_once=at_once, environment=changed))
+            else:
+                send_line(self._input, _WAKE)
             environment = here
             self._at_once.wait(_PAUSE_SECONDS)
 
