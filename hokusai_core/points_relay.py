@@ -60,7 +60,7 @@ class PointsRelay:
 
     @property
     def count_before(self) -> int:
-        """How many it were when a file was last passed on: no file is looked for."""
+        """As many as :attr:`count`, or more: gone files were last looked for when one was passed on."""
         return sum(self._files.values()) + self._gathered
 
     def add(self, file: PointsFile, count: int, *, at_once: bool) -> None:

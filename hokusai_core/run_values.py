@@ -40,6 +40,7 @@ class RunValues:
         self._run_id = run_id
         self._buffer = runtime.points.buffer()
         self._timestamps = PointTimestamps(self._buffer.adding)
+        # Of a PointSink, as they are: each method in between would be one more call in a loop.
         self.stamped = self._timestamps.stamped
         self.stamped_call = self._timestamps.stamped_call
         self._checked_keys: set[str] = set()
