@@ -145,38 +145,45 @@ def test_what_is_not_there_is_not_found(stack: Stack) -> None:
         registry.load_model("models:/m-0123456789abcdef0123456789abcdef")
 
 
-BAD_CALLS: list[tuple[str, Callable[[ModelRegistry], Any]]] = [
-    ("no model", lambda r: r.register_baseline(model_type="x")),
-    ("no type", lambda r: r.register_baseline(model=OldStyleModel("a"))),
-    ("two different types", lambda r: r.register_baseline(OldStyleModel("a"), "x", "y")),
-    ("slash", lambda r: r.register_baseline(OldStyleModel("a"), "a/b")),
-    ("not savable", lambda r: r.register_model(object(), "x")),
-    ("not a URI", lambda r: r.register_model("no uri", "x")),
-    ("no version", lambda r: r.register_model("models:/only-a-name", "x")),
-    ("traversal", lambda r: r.register_model("runs:/abc/../x", "x")),
-    ("long name", lambda r: r.register_model(OldStyleModel("a"), "n" * 257)),
-    ("long tag", lambda r: r.register_model(OldStyleModel("a"), "x", tags={"k": "v" * 100_001})),
-    ("empty key", lambda r: r.register_model(OldStyleModel("a"), "x", tags={"": "v"})),
+BAD_CALLS: list[tuple[str, Callable[[ModelRegistry, str], Any]]] = [
+    ("no model", lambda r, name: r.register_baseline(model_type=name)),
+    ("no type", lambda r, name: r.register_baseline(model=OldStyleModel(name))),
+    (
+        "two different types",
+        lambda r, name: r.register_baseline(OldStyleModel("a"), name, f"{name} y"),
+    ),
+    ("slash", lambda r, name: r.register_baseline(OldStyleModel("a"), f"{name}/b")),
+    ("not savable", lambda r, name: r.register_model(object(), name)),
+    ("not a URI", lambda r, name: r.register_model("no uri", name)),
+    ("no version", lambda r, name: r.register_model(f"models:/{name}", name)),
+    ("traversal", lambda r, name: r.register_model("runs:/abc/../x", name)),
+    ("long name", lambda r, name: r.register_model(OldStyleModel("a"), name.ljust(257, "n"))),
+    (
+        "long tag",
+        lambda r, name: r.register_model(OldStyleModel("a"), name, tags={"k": "v" * 100_001}),
+    ),
+    ("empty key", lambda r, name: r.register_model(OldStyleModel("a"), name, tags={"": "v"})),
     (
         "long description",
-        lambda r: r.register_model(OldStyleModel("a"), "x", description="d" * 5001),
+        lambda r, name: r.register_model(OldStyleModel("a"), name, description="d" * 5001),
     ),
-    ("option", lambda r: r.register_model(OldStyleModel("a"), "x", nonsense=1)),
-    ("reserved alias", lambda r: r.set_alias("x", "latest", 1)),
-    ("alias with a space", lambda r: r.set_alias("x", "a b", 1)),
-    ("version zero", lambda r: r.set_alias("x", "a", "0")),
-    ("surrogate", lambda r: r.set_model_version_tags("x", 1, {"k": "\ud800"})),
-    ("colon", lambda r: r.get_model_version("x:y", 1)),
+    ("option", lambda r, name: r.register_model(OldStyleModel("a"), name, nonsense=1)),
+    ("reserved alias", lambda r, name: r.set_alias(name, "latest", 1)),
+    ("alias with a space", lambda r, name: r.set_alias(name, "a b", 1)),
+    ("version zero", lambda r, name: r.set_alias(name, "a", "0")),
+    ("surrogate", lambda r, name: r.set_model_version_tags(name, 1, {"k": "\ud800"})),
+    ("colon", lambda r, name: r.get_model_version(f"{name}:y", 1)),
 ]
 
 
 def test_bad_input_is_refused_at_the_call(stack: Stack) -> None:
-    registry = stack.registry()
-    before = len(registry.list_registered_models())
+    registry, model_name = stack.registry(), stack.model_name()
     accepted = []
-    for name, call in BAD_CALLS:
+    for what, call in BAD_CALLS:
         with contextlib.suppress(InvalidInputError):
-            call(registry)
-            accepted.append(name)
+            call(registry, model_name)
+            accepted.append(what)
     assert accepted == []
-    assert len(registry.list_registered_models()) == before
+    # Other tests register models on the same server meanwhile.
+    models = registry.list_registered_models()
+    assert [model.name for model in models if model.name.startswith(model_name)] == []
