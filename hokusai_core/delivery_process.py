@@ -44,7 +44,7 @@ _FORK_SECONDS = 5.0
 """How long a fork of the job waits for the start of the process, whose pipes it must not inherit."""
 
 _WAKE = line_of(Wake())
-"""Sent twice a second beside a loop, which would feel how it is made."""
+"""Sent once a second beside a loop, which would feel how it is made."""
 
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[1:]; from hokusai_core.delivery_worker import main; main()"

@@ -14,7 +14,7 @@ from hokusai_core.points_relay import PointsRelay
 
 logger = logging.getLogger("hokusai")
 
-PASS_ON_SECONDS = 0.5
+PASS_ON_SECONDS = 1.0
 """How long a file gathers calls before it is passed on. They outlive the process all the same."""
 
 

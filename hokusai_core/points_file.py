@@ -16,7 +16,7 @@ import os
 import struct
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,11 +41,14 @@ CALL_HEAD = struct.Struct("<BIqq")
 _MOST_TEXTS = 10_000
 """Runs and keys that one file names between two flushes; further calls are appended alone."""
 
-_MOST_NAMED_AHEAD = 100
-"""Runs and keys of one file that the next one names before they are logged again."""
+MOST_NAMED_AHEAD = 100
+"""Runs and keys of one file that the next one names before they are logged again; with more, none."""
 
 _NOBODY: tuple[str, tuple[str, ...], int, struct.Struct] = ("", (), 0, CALL_HEAD)
 """No run with no keys."""
+
+_Names = dict[tuple[str, tuple[str, ...]], tuple[int, struct.Struct, bytes]]
+"""By run and keys: the number that stands for them, how a call is laid out, and the text."""
 
 
 def files_can_be_locked() -> bool:
@@ -63,13 +66,16 @@ class PointsFile:
 
     def __init__(self, folder: Path, destination: str) -> None:
         self._folder = folder
-        self._destination = destination
-        self._texts: dict[tuple[str, tuple[str, ...]], tuple[int, struct.Struct]] = {}
+        self._beginning = MAGIC + _text(0, [destination])
+        self._names: _Names = {}
+        self._names_at_once = 0
+        """How many of them, in their order, are in the file before the first call."""
         self._last = _NOBODY
         self._naming = False
         self._name_of_all = uuid.uuid4().hex
         self._numbers = itertools.count(1)
-        self._forget()
+        self._held = _Held()
+        weakref.finalize(self, self._held.let_go)
 
     def append(self, run_id: str, points: Points) -> None:
         """Write the points of one call.
@@ -85,9 +91,9 @@ class PointsFile:
         if keys is self._last[1] and run_id is self._last[0]:
             _, _, number, layout = self._last
         else:
-            number, layout = self._texts.get((run_id, keys)) or self._name(run_id, keys)
+            number, layout, _ = self._names.get((run_id, keys)) or self._name(run_id, keys)
             self._last = run_id, keys, number, layout
-        self._write(layout.pack(CALL, number, timestamp, step, *values))
+        _write_whole(self._held.descriptor, layout.pack(CALL, number, timestamp, step, *values))
 
     def extend(self, calls_of_runs: Iterable[tuple[str, Sequence[Points]]]) -> None:
         """Write the points of many calls at once.
@@ -103,10 +109,10 @@ class PointsFile:
             known: tuple[str, ...] | None = None
             for keys, values, timestamp, step in calls:
                 if keys is not known:
-                    number, layout = self._texts.get((run_id, keys)) or self._name(run_id, keys)
+                    number, layout, _ = self._names.get((run_id, keys)) or self._name(run_id, keys)
                     known = keys
                 data.append(layout.pack(CALL, number, timestamp, step, *values))
-        self._write(b"".join(data))
+        _write_whole(self._held.descriptor, b"".join(data))
 
     def pass_on(self) -> Path | None:
         """Let go of the file, so that whoever finds it appends what is in it; gives its path.
@@ -117,12 +123,11 @@ class PointsFile:
         Returns:
             None where no file was made.
         """
-        path, names = self._path, tuple(self._texts)
+        path, names = self._held.path, self._names
         self.close()
-        with suppress(OSError):
-            for run_id, keys in names[-_MOST_NAMED_AHEAD:]:
-                self._name(run_id, keys)
-            self._bare[0] = os.fstat(self._descriptor).st_size
+        if path is not None:
+            with suppress(OSError):
+                self._make(names if len(names) <= MOST_NAMED_AHEAD else {})
         return path
 
     def clear(self) -> None:
@@ -131,87 +136,99 @@ class PointsFile:
         Raises:
             OSError: It is not empty.
         """
-        self._forget_texts()
-        if self._descriptor >= 0:
-            self._bare[0] = 0
-            os.ftruncate(self._descriptor, 0)
+        self._last = _NOBODY
+        self._names = dict(itertools.islice(self._names.items(), self._names_at_once))
+        if self._held.descriptor >= 0:
+            os.ftruncate(self._held.descriptor, self._held.bare)
 
     def close(self) -> None:
-        """Let go of the file, which is removed if it is empty. The next call makes another."""
-        self._let_go()
-        self._forget()
+        """Let go of the file, which is removed if no call is in it. The next call makes another."""
+        self._forget_names()
+        self._held.let_go()
 
     def abandon(self) -> None:
         """Let go of the file as it is: in a forked child it is the parent's."""
-        if self._descriptor >= 0:
-            self._keep()
-            os.close(self._descriptor)
-        self._forget()
+        self._forget_names()
+        _, descriptor = self._held.forget()
+        if descriptor >= 0:
+            os.close(descriptor)
 
-    def _forget(self) -> None:
-        self._let_go: Callable[[], object] = _nothing
-        self._keep: Callable[[], object] = _nothing
-        self._descriptor = -1
-        self._path: Path | None = None
-        self._bare = [0]
-        """How many bytes at the beginning of the file hold no call."""
-        self._forget_texts()
+    def _forget_names(self) -> None:
+        self._last, self._names, self._names_at_once = _NOBODY, {}, 0
 
-    def _forget_texts(self) -> None:
-        self._texts.clear()
-        self._last = _NOBODY
-
-    def _name(self, run_id: str, keys: tuple[str, ...]) -> tuple[int, struct.Struct]:
-        """Write the run and the keys of calls that follow; gives the number that stands for them."""
+    def _name(self, run_id: str, keys: tuple[str, ...]) -> tuple[int, struct.Struct, bytes]:
+        """Write the run and the keys of calls that follow; gives what stands for them."""
         if self._naming:
             raise OSError("a signal handler logs while a call does")
-        if len(self._texts) >= _MOST_TEXTS:
+        if len(self._names) >= _MOST_TEXTS:
             raise OSError("too many different keys between two flushes")
         self._naming = True
         try:
-            if self._descriptor < 0:
-                self._make()
-            if not self._texts and os.fstat(self._descriptor).st_size == 0:
-                self._write(MAGIC + _text(0, [self._destination]))
+            if self._held.descriptor < 0:
+                self._make({})
             # Where Ctrl-C comes in between, the number is given again, and the later text counts.
-            known = len(self._texts) + 1, struct.Struct(f"{CALL_HEAD.format}{len(keys)}d")
-            self._write(_text(known[0], [run_id, *keys]))
-            self._texts[run_id, keys] = known
+            number = len(self._names) + 1
+            text = _text(number, [run_id, *keys])
+            _write_whole(self._held.descriptor, text)
+            name = number, struct.Struct(f"{CALL_HEAD.format}{len(keys)}d"), text
+            self._names[run_id, keys] = name
         finally:
             self._naming = False
-        return known
+        return name
 
-    def _write(self, data: bytes) -> None:
-        written = os.write(self._descriptor, data)
-        if written != len(data):
-            # The disk is full. Half a record would hide those that come after it.
-            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
-            raise OSError(f"{written} of {len(data)} bytes were written")
-
-    def _make(self) -> None:
+    def _make(self, names: _Names) -> None:
+        """Make a file that names runs and keys."""
+        beginning = self._beginning + b"".join([text for _, _, text in names.values()])
         while True:
             path = self._folder / f"{os.getpid()}-{self._name_of_all}-{next(self._numbers)}{SUFFIX}"
-            flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
             try:
-                descriptor = os.open(path, flags, 0o600)
+                descriptor = _new_locked(path, beginning)
             except FileNotFoundError:
                 self._folder.mkdir(mode=0o700, exist_ok=True)
                 continue
-            if lock(descriptor):
+            if descriptor is not None:
                 break
-            os.close(descriptor)  # who looks for files of dead processes came in between
-        self._descriptor, self._path, self._bare = descriptor, path, [0]
-        end = weakref.finalize(self, _close, descriptor, path, self._bare)
-        self._let_go, self._keep = end, end.detach
+        self._held.hold(descriptor, path, len(beginning))
+        # Last: where Ctrl-C comes before, each name is written again.
+        self._names, self._names_at_once = names, len(names)
+
+
+class _Held:
+    """The file that is held, apart from its owner, so that it is let go when that is forgotten."""
+
+    def __init__(self) -> None:
+        self.descriptor = -1
+        self.path: Path | None = None
+        self.bare = 0
+        """How many bytes at the beginning of the file hold no call."""
+
+    def hold(self, descriptor: int, path: Path, bare: int) -> None:
+        """Hold a file in the place of none."""
+        self.path, self.bare, self.descriptor = path, bare, descriptor
+
+    def let_go(self) -> None:
+        """Let go of the file, if one is held, and remove it if no call is in it."""
+        path, descriptor = self.forget()
+        if descriptor < 0:
+            return
+        with suppress(OSError):
+            if path is not None and os.fstat(descriptor).st_size <= self.bare:
+                path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+    def forget(self) -> tuple[Path | None, int]:
+        """Hold nothing; gives path and descriptor of what was held.
+
+        Forgotten first: a child that is forked meanwhile must not close what has the number by then.
+        """
+        held = self.path, self.descriptor
+        self.path, self.descriptor = None, -1
+        return held
 
 
 def made_by(path: Path, pid: int) -> bool:
     """Say whether the process with a number has made a file."""
     return path.name.startswith(f"{pid}-")
-
-
-def _nothing() -> None:
-    """There is no file."""
 
 
 def lock(descriptor: int) -> bool:
@@ -223,12 +240,33 @@ def lock(descriptor: int) -> bool:
     return os.fstat(descriptor).st_nlink > 0
 
 
-def _close(descriptor: int, path: Path, bare: list[int]) -> None:
-    """Let go of a file, and remove it if no call is in it."""
-    with suppress(OSError):
-        if os.fstat(descriptor).st_size <= bare[0]:
-            path.unlink(missing_ok=True)
+def _new_locked(path: Path, beginning: bytes) -> int | None:
+    """Make a file that this process holds; None where who looks for files of dead processes took it."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        if lock(descriptor):
+            _write_whole(descriptor, beginning)
+            return descriptor
+    except BaseException:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
     os.close(descriptor)
+    return None
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    """Write all or nothing.
+
+    Raises:
+        OSError: It is not written.
+    """
+    written = os.write(descriptor, data)
+    if written != len(data):
+        # The disk is full. Half a record would hide those that come after it.
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        raise OSError(f"{written} of {len(data)} bytes were written")
 
 
 def _text(number: int, words: list[str]) -> bytes:

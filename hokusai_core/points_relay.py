@@ -17,7 +17,7 @@ from hokusai_core.points_file import PointsFile
 _PATIENCE_SECONDS = 5.0
 """How long a file that another process holds is left to it."""
 
-_GATHER_SECONDS = 0.45
+_GATHER_SECONDS = 0.95
 """How long a file gathers points, from the first ones that are written into it."""
 
 _POLL_SECONDS = 0.002

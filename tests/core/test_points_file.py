@@ -100,7 +100,7 @@ def test_a_file_that_was_emptied_begins_anew(file: PointsFile, tmp_path: Path) -
             {"a": [(("loss",), (number / 7,), number, number)]},
         )
         file.clear()
-        assert contents(tmp_path) == b""
+        assert read_points(contents(tmp_path)) == ("mlflow at home", {})
 
 
 def test_a_closed_file_is_gone_and_the_next_call_makes_another(
@@ -139,6 +139,61 @@ def test_a_file_that_is_passed_on_is_left_and_the_next_one_is_there_already(
     assert read_points(following.read_bytes())[1] == {"b": [point]}
 
 
+def test_names_that_came_later_are_written_again_once_the_file_was_emptied(
+    file: PointsFile, tmp_path: Path
+) -> None:
+    first, second = ((("loss",), (value,), 1, 1) for value in (0.5, 0.25))
+    file.append("a", first)
+    passed = file.pass_on()
+    assert passed is not None
+    passed.unlink()
+    for _ in range(2):
+        file.append("a", first)
+        file.append("b", second)
+        file.append("c", second)
+        file.append("a", second)
+        assert read_points(contents(tmp_path))[1] == {
+            "a": [first, second],
+            "b": [second],
+            "c": [second],
+        }
+        file.clear()
+
+
+def test_a_file_with_very_many_names_is_followed_by_one_with_none(
+    file: PointsFile, tmp_path: Path
+) -> None:
+    made: list[tuple[str, Points]] = [
+        ("a", ((f"key {n}",), (n / 7,), n, n)) for n in range(points_file.MOST_NAMED_AHEAD + 1)
+    ]
+    for _ in range(2):
+        for run_id, point in made:
+            file.append(run_id, point)
+        assert read_points(contents(tmp_path))[1] == of_runs(made)
+        passed = file.pass_on()
+        assert passed is not None
+        passed.unlink()
+        assert contents(tmp_path).endswith(b'["mlflow at home"]')
+
+
+def test_where_no_next_file_can_be_made_the_next_call_makes_one(
+    file: PointsFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point: Points = (("loss",), (0.5,), 1, 1)
+    file.append("a", point)
+    plain_write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: plain_write(fd, data[: len(data) // 2]))
+    passed = file.pass_on()
+    assert list((tmp_path / "points").iterdir()) == [passed], "half a beginning is none"
+    with pytest.raises(OSError, match="bytes were written"):
+        file.append("a", point)
+    monkeypatch.undo()
+    assert passed is not None
+    passed.unlink()
+    file.append("a", point)
+    assert read_points(contents(tmp_path))[1] == {"a": [point]}
+
+
 def test_a_file_that_holds_no_call_is_removed_at_its_end(file: PointsFile, tmp_path: Path) -> None:
     assert file.pass_on() is None, "there is none"
     file.append("a", (("loss",), (0.5,), 1, 1))
@@ -161,7 +216,7 @@ def test_many_calls_are_one_write(
     monkeypatch.setattr(os, "write", lambda fd, data: writes.append(1) or plain_write(fd, data))
     file.extend(of_runs.items())
     file.extend(of_runs.items())
-    assert len(writes) == 1 + 4 + 2, "the beginning, four names, and the calls of each time"
+    assert len(writes) == 4 + 2, "four names, and the calls of each time"
     assert read_points(contents(tmp_path))[1] == {run: [*one, *one] for run, one in of_runs.items()}
 
 
