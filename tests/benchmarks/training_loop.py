@@ -5,31 +5,35 @@ import itertools
 import mmap
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric as MlflowMetric
 
 from hokusai_core.runtime import Runtime
 from tests.benchmarks.harness import Bench, Figure, benchmark, median, without_collector
+from tests.benchmarks.slow_link import SLOW_SECONDS, slow_link
 from tests.support.mlflow_server import MlflowServer
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 from tests.support.when_idle import when_idle
 
 STEP_SECONDS = 1e-3
-SLOW_SECONDS = 0.2
 _ROUNDS = 20
 """Of a block of steps without logging and one with; the median of their ratios is given."""
 _PAGES = 64
+State = Literal["up", "slow", "down"]
+_STATES: dict[State, str] = {
+    "up": "up",
+    "slow": f"slow ({SLOW_SECONDS * 1e3:.0f} ms)",
+    "down": "down",
+}
 _MODES = {
     "relaxed": ("queued, `relaxed`", 0.02),
     "process": ("queued, `process`", 0.04),
@@ -52,43 +56,6 @@ class Work:
     def __call__(self) -> None:
         """Do one step."""
         hashlib.sha256(self._data).digest()
-
-
-@contextmanager
-def slow_link(port: int) -> Iterator[str]:
-    """Hand a server's answers on with a delay; gives the address for clients."""
-    closing = threading.Event()
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(0.1)
-
-    def relay(source: socket.socket, target: socket.socket, delay: float) -> None:
-        with suppress(OSError):
-            while data := source.recv(1 << 16):
-                closing.wait(delay)
-                target.sendall(data)
-        for one in (source, target):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-    def accept() -> None:
-        while not closing.is_set():
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                continue
-            server = socket.create_connection(("127.0.0.1", port))
-            client.settimeout(None)
-            for ends in ((client, server, 0.0), (server, client, SLOW_SECONDS)):
-                threading.Thread(target=relay, args=ends, daemon=True).start()
-
-    acceptor = threading.Thread(target=accept, daemon=True)
-    acceptor.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        closing.set()
-        acceptor.join()
-        listener.close()
 
 
 class StepTimes(NamedTuple):
@@ -152,7 +119,7 @@ def training_loop_slow(bench: Bench) -> list[Figure]:
         MlflowServer(bench.new_folder(), gives_way=True) as server,
         slow_link(server.port) as uri,
     ):
-        return _figures(bench, uri, "slow (200 ms)", _peers(bench, uri, 10))
+        return _figures(bench, uri, "slow", _peers(bench, uri, 10))
 
 
 @benchmark("training-loop-down")
@@ -168,12 +135,12 @@ class Loop:
         bench: Makes managers.
         uri: The server.
         mode: The durability.
-        up: Whether the server answers at once.
+        state: Of the server.
     """
 
-    def __init__(self, bench: Bench, uri: str, mode: str, *, up: bool) -> None:
+    def __init__(self, bench: Bench, uri: str, mode: str, state: State) -> None:
         self.mode = mode
-        self.up = up
+        self.state = state
         self._bench = bench
         self._uri = uri
         self._work = Work()
@@ -208,41 +175,39 @@ class Loop:
 
     @contextmanager
     def _quiet(self, runtime: Runtime) -> Iterator[None]:
-        """Let nothing of Hokusai run in a block without logging."""
-        if self.up:
+        """Let nothing of Hokusai run in a block without logging; the server is as busy as with it."""
+        pid = None
+        if self.state == "up":
             runtime.hurry()
             wait_for(lambda: runtime.waiting() == 0, 120.0)
-            with _busy(self._uri):
-                yield
-            return
-        runtime.points.gather()
-        pid = getattr(runtime.drainer, "pid", None)
+        else:
+            runtime.points.gather()
+            pid = getattr(runtime.drainer, "pid", None)
         if pid is not None:
             os.kill(pid, signal.SIGSTOP)
         try:
-            yield
+            with nullcontext() if self.state == "down" else _busy(self._uri):
+                yield
         finally:
             if pid is not None:
                 os.kill(pid, signal.SIGCONT)
 
 
-def _figures(bench: Bench, uri: str, state: str, peers: str) -> list[Figure]:
+def _figures(bench: Bench, uri: str, state: State, peers: str) -> list[Figure]:
     steps = bench.count(100_000, least=800)
-    return [
-        _figure(Loop(bench, uri, mode, up=state == "up"), state, steps, peers) for mode in _MODES
-    ]
+    return [_figure(Loop(bench, uri, mode, state), steps, peers) for mode in _MODES]
 
 
-def _figure(loop: Loop, state: str, steps: int, peers: str) -> Figure:
+def _figure(loop: Loop, steps: int, peers: str) -> Figure:
     name, share = _MODES[loop.mode]
     plain, ours = loop.times(steps, "process")
     more, middle = (_more(plain, ours, of) for of in (_mean, _middle))
     pages = str(loop.pages)
-    if loop.up:
+    if loop.state == "up":
         by_thread = _more(*loop.times(steps // 5, True), _mean)
         peers = f"; delivered by a thread {by_thread:+.1%}{peers}"
     return Figure(
-        f"training step of 1 ms, 10 metrics, {name}, server {state}",
+        f"training step of 1 ms, 10 metrics, {name}, server {_STATES[loop.state]}",
         f"{median(sorted(map(_mean, ours))) * 1e3:.3f} ms, {more:+.1%} (the median step {middle:+.1%})",
         f"no logging {median(sorted(map(_mean, plain))) * 1e3:.3f} ms; {pages}{peers}",
         f"within {share:.0%} of no logging",
