@@ -5,9 +5,10 @@ what stands in the other is appended to the journal, or passed on to the process
 """
 
 import logging
+from collections import deque
 
 from hokusai_core import group_commit
-from hokusai_core.group_commit import Batch, GroupCommit, PointSink
+from hokusai_core.group_commit import Batch, GroupCommit, PointSink, Queue
 from hokusai_core.packed_points import Points
 from hokusai_core.points_file import PointsFile
 from hokusai_core.points_relay import PointsRelay
@@ -74,10 +75,17 @@ class FiledGroupCommit(GroupCommit):
         return True
 
     def _new_batch(self) -> Batch:
-        """Begin a batch of what stands in the one file; calls write into the other from now on."""
-        batch = Batch(self._filling)
-        self._filling = next(file for file in self._files if file is not batch.file)
-        return batch
+        """Begin a batch of what stands in the file into which calls write."""
+        return Batch(self._filling, self._calls)
+
+    def _move_to(self, batch: Batch, calls: Queue) -> None:
+        """Let calls go into the other file, and into another queue, from now on."""
+        # First: a signal handler may log in between, and no file may lose what is in no batch.
+        if self._filling is batch.file:
+            self._filling = next(file for file in self._files if file is not batch.file)
+        # Not one by one, as calls wait for the lock meanwhile.
+        if self._calls is calls:
+            self._calls = deque()
 
     def _timed(self, sink: PointSink, calls: list[Points]) -> list[Points]:
         return calls  # as they stand in the file

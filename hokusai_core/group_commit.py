@@ -62,6 +62,10 @@ class PointSink(Protocol):
         """Take note of points that another process appends to the journal."""
 
 
+Queue = deque[tuple[PointSink, Points]]
+"""Calls in their order, each with the handle that writes it."""
+
+
 @dataclass
 class Batch:
     """What is flushed together: the calls of each sink, and the file that holds them, too, if one does.
@@ -70,7 +74,7 @@ class Batch:
     """
 
     file: PointsFile | None = None
-    calls: list[tuple[PointSink, Points]] | None = field(default_factory=list)
+    calls: Queue | None = field(default_factory=deque)
     of_sinks: dict[PointSink, list[Points]] = field(default_factory=dict)
 
 
@@ -250,7 +254,7 @@ class GroupCommit:
             file.abandon()
         if self._relay is not None:
             self._relay.reset_after_fork()
-        self._calls: deque[tuple[PointSink, Points]] = deque()
+        self._calls: Queue = deque()
         self._taken: Batch | None = None
         self._count = 0
         self._failing = False
@@ -291,14 +295,20 @@ class GroupCommit:
                     return None
                 batch = self._taken = self._new_batch()
             if batch.calls is not None:  # so it is, too, where Ctrl-C came in between
-                with suppress(IndexError):
-                    batch.calls.extend(iter(self._calls.popleft, None))
-                batch.of_sinks = self._sorted_out(batch.calls)
-                batch.calls = None
-            return batch
+                self._move_to(batch, batch.calls)
+        if batch.calls is not None:
+            batch.of_sinks = self._sorted_out(batch.calls)
+            batch.calls = None
+        return batch
 
     def _new_batch(self) -> Batch:
         return Batch()
+
+    def _move_to(self, batch: Batch, calls: Queue) -> None:
+        """Let a batch have the calls that were added until now, in its queue."""
+        # One by one: no lock keeps another thread from adding to the queue that it has seen here.
+        with suppress(IndexError):
+            calls.extend(iter(self._calls.popleft, None))
 
     def _sorted_out(
         self, calls: Iterable[tuple[PointSink, Points]]
