@@ -2,10 +2,15 @@
 
 For queued delivery with the durability ``process``. There are two files: calls write into one, while
 what stands in the other is appended to the journal, or passed on to the process that appends.
+
+Where there is such a process, a file alone holds the calls of a tight loop, but for the newest of each
+key. To look at the thousand calls of a second once more, in memory that the processor's caches have
+forgotten, takes a thread milliseconds, in which it has the interpreter's lock and a loop waits.
 """
 
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from hokusai_core import group_commit
 from hokusai_core.group_commit import Batch, GroupCommit, PointSink, Queue
@@ -15,8 +20,15 @@ from hokusai_core.points_relay import PointsRelay
 
 logger = logging.getLogger("hokusai")
 
+_Newest = dict[PointSink, dict[tuple[str, ...], Points]]
+"""The newest call of each handle, by its keys."""
+
 PASS_ON_SECONDS = 1.0
 """How long a file gathers calls before it is passed on. They outlive the process all the same."""
+
+
+MOST_CALLS_IN_MEMORY = 50
+"""With more, a file holds them alone. So few are appended from memory faster than from the file."""
 
 
 class FiledGroupCommit(GroupCommit):
@@ -35,6 +47,11 @@ class FiledGroupCommit(GroupCommit):
     ) -> None:
         self._filling = files[0]
         super().__init__(files, relay)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was added since the last flush."""
+        return super().empty and not self._filed
 
     @property
     def interval(self) -> float:
@@ -62,7 +79,12 @@ class FiledGroupCommit(GroupCommit):
                 logger.debug("No file takes these metrics, so they are appended alone: %s", cause)
                 filed = False
             else:
-                self._calls.append((sink, stamped))
+                if self._filed:
+                    self._note(sink, stamped)
+                else:
+                    self._calls.append((sink, stamped))
+                    if len(self._calls) > MOST_CALLS_IN_MEMORY:
+                        self._leave_to_file()
                 self._count += len(points[0])
                 filed = True
         if not filed:
@@ -74,6 +96,76 @@ class FiledGroupCommit(GroupCommit):
         """Give True: each call is in its file."""
         return True
 
+    def pass_on(self, *, rest: Callable[[], object] = lambda: None) -> None:
+        """Let another process append what was added before this call; where there is none, append it.
+
+        Args:
+            rest: Called between sorting the values and writing them.
+
+        Raises:
+            NotStoredError: As :meth:`flush`.
+        """
+        with self._flushing:
+            self._pass_on_filed()
+            super().pass_on(rest=rest)
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: the parent writes what is in its buffer, and its files."""
+        super().reset_after_fork()
+        self._filed = 0
+        """How many points stand in the file into which calls write, and in no memory."""
+        self._newest: _Newest = {}
+        self._to_expect: list[_Newest] = []
+
+    def _leave_to_file(self) -> None:
+        """Hold in memory no more what stands in the file, if there is a process that appends."""
+        # What a flush could not append stands in the other file, which no call may write into.
+        if self._taken is None and self._relay is not None and self._relay.ready:
+            for sink, call in self._calls:
+                self._note(sink, call)
+            self._calls = deque()
+
+    def _note(self, sink: PointSink, call: Points) -> None:
+        """A call stands in the file alone; its points may be the newest of their keys."""
+        self._filed += len(call[0])
+        newest = self._newest.get(sink)
+        if newest is None:
+            newest = self._newest[sink] = {}
+        known = newest.get(call[0])
+        if known is None or (call[3], call[2]) >= (known[3], known[2]):
+            newest[call[0]] = call
+
+    def _pass_on_filed(self) -> None:
+        """Pass on the file that alone holds calls, if there is one; calls write into the other one."""
+        relay = self._relay
+        if relay is None:
+            return
+        with self.adding:
+            relay.pass_on()  # there is something only where Ctrl-C came in between the last time
+            if self._filed:
+                relay.add(self._filling, self._filed, at_once=False)
+                self._to_expect.append(self._newest)
+                self._filed, self._newest = 0, {}
+                # Last: what a signal handler logs before is passed on, too.
+                self._fill_other()
+        while self._to_expect:
+            for sink, calls in self._to_expect[0].items():
+                sink.expect_points(tuple(calls.values()))
+            del self._to_expect[0]
+        relay.pass_on()
+        self._count_anew()
+
+    def _fill_other(self) -> None:
+        self._filling = next(file for file in self._files if file is not self._filling)
+
+    def _flush(self, rest: Callable[[], object]) -> None:
+        self._pass_on_filed()
+        super()._flush(rest)
+
+    def _count_anew(self) -> None:
+        super()._count_anew()
+        self._count += self._filed
+
     def _new_batch(self) -> Batch:
         """Begin a batch of what stands in the file into which calls write."""
         return Batch(self._filling, self._calls)
@@ -82,7 +174,7 @@ class FiledGroupCommit(GroupCommit):
         """Let calls go into the other file, and into another queue, from now on."""
         # First: a signal handler may log in between, and no file may lose what is in no batch.
         if self._filling is batch.file:
-            self._filling = next(file for file in self._files if file is not batch.file)
+            self._fill_other()
         # Not one by one, as calls wait for the lock meanwhile.
         if self._calls is calls:
             self._calls = deque()

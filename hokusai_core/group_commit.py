@@ -367,9 +367,14 @@ class GroupCommit:
 
     def _forget(self, batch: Batch) -> None:
         """Make room for others than those of a batch."""
-        passed_on = 0 if self._relay is None else self._relay.count_before
         with self.adding:
             self._taken = None
+        self._count_anew()
+
+    def _count_anew(self) -> None:
+        """Count what is not in the journal."""
+        passed_on = 0 if self._relay is None else self._relay.count_before
+        with self.adding:
             self._count = passed_on + _count([points for _, points in tuple(self._calls)])
 
     def _start(self) -> None:

@@ -170,7 +170,7 @@ def test_the_process_appends_what_the_job_logs(
     assert wait_for(lambda: len(steps_in_journal(manager, run.run_id)) == 500, 30.0)
     log(run, range(500, 600))
     # A file is settled by whoever comes first: the next write of the job, or the process.
-    assert wait_for(lambda: not run._buffer._calls)  # type: ignore[union-attr]
+    assert wait_for(lambda: run._buffer.empty)  # type: ignore[union-attr]
     run.log_param("lr", 0.1)
     assert sorted(steps_in_journal(manager, run.run_id)) == list(range(600))
 
