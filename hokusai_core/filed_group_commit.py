@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 
 from hokusai_core import group_commit
-from hokusai_core.group_commit import Batch, GroupCommit, PointSink, Queue
+from hokusai_core.group_commit import Batch, GroupCommit, PointSink, Queue, count_points
 from hokusai_core.packed_points import Points
 from hokusai_core.points_file import PointsFile
 from hokusai_core.points_relay import PointsRelay
@@ -25,7 +25,6 @@ _Newest = dict[PointSink, dict[tuple[str, ...], Points]]
 
 PASS_ON_SECONDS = 1.0
 """How long a file gathers calls before it is passed on. They outlive the process all the same."""
-
 
 MOST_CALLS_IN_MEMORY = 50
 """With more, a file holds them alone. So few are appended from memory faster than from the file."""
@@ -80,6 +79,7 @@ class FiledGroupCommit(GroupCommit):
                 filed = False
             else:
                 if self._filed:
+                    self._filed += len(points[0])
                     self._note(sink, stamped)
                 else:
                     self._calls.append((sink, stamped))
@@ -121,13 +121,14 @@ class FiledGroupCommit(GroupCommit):
         """Hold in memory no more what stands in the file, if there is a process that appends."""
         # What a flush could not append stands in the other file, which no call may write into.
         if self._taken is None and self._relay is not None and self._relay.ready:
-            for sink, call in self._calls:
-                self._note(sink, call)
+            # First: what a signal handler logs from now on is not added to the queue.
+            self._filed = count_points([points for _, points in tuple(self._calls)])
+            for sink, points in self._calls:
+                self._note(sink, points)
             self._calls = deque()
 
     def _note(self, sink: PointSink, call: Points) -> None:
-        """A call stands in the file alone; its points may be the newest of their keys."""
-        self._filed += len(call[0])
+        """The points of a call that stands in the file alone may be the newest of their keys."""
         newest = self._newest.get(sink)
         if newest is None:
             newest = self._newest[sink] = {}
@@ -143,7 +144,7 @@ class FiledGroupCommit(GroupCommit):
         with self.adding:
             relay.pass_on()  # there is something only where Ctrl-C came in between the last time
             if self._filed:
-                relay.add(self._filling, self._filed, at_once=False)
+                relay.gather(self._filling, self._filed)
                 self._to_expect.append(self._newest)
                 self._filed, self._newest = 0, {}
                 # Last: what a signal handler logs before is passed on, too.

@@ -212,7 +212,7 @@ class GroupCommit:
                 return
             for sink, calls in batch.of_sinks.items():
                 sink.expect_points(calls)
-            count = sum([_count(calls) for calls in batch.of_sinks.values()])
+            count = sum([count_points(calls) for calls in batch.of_sinks.values()])
             # Where there are two files, calls write into the other one by now.
             relay.add(file, count, at_once=len(self._files) > 1)
             self._forget(batch)
@@ -375,7 +375,7 @@ class GroupCommit:
         """Count what is not in the journal."""
         passed_on = 0 if self._relay is None else self._relay.count_before
         with self.adding:
-            self._count = passed_on + _count([points for _, points in tuple(self._calls)])
+            self._count = passed_on + count_points([points for _, points in tuple(self._calls)])
 
     def _start(self) -> None:
         """Let the thread flush in a moment."""
@@ -405,6 +405,6 @@ class GroupCommit:
         os.register_at_fork(before=before)
 
 
-def _count(calls: Iterable[Points]) -> int:
+def count_points(calls: Iterable[Points]) -> int:
     """Count the points of calls."""
     return sum([len(points[0]) for points in calls])

@@ -71,12 +71,16 @@ class PointsRelay:
             count: How many points.
             at_once: Do not let more gather.
         """
+        self.gather(file, count)
+        if at_once or time.monotonic() >= self._due:
+            self.pass_on()
+
+    def gather(self, file: PointsFile, count: int) -> None:
+        """Points were written into a file, which :meth:`pass_on` lets go of, and not this call."""
         if self._gathering is None:
             self._gathering = file
             self._due = time.monotonic() + _GATHER_SECONDS
         self._gathered += count
-        if at_once or time.monotonic() >= self._due:
-            self.pass_on()
 
     def pass_on(self) -> None:
         """Let go of the file that gathers points, if there is one."""

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -284,6 +286,61 @@ def test_of_calls_in_a_file_alone_the_newest_of_the_same_keys_is_known(make: Mak
     buffer.add([first, other, same_step, older])
     buffer.group.pass_on()
     assert buffer.sink.expected == [same_step, other]
+
+
+@pytest.mark.parametrize("ctrl_c", [False, True], ids=["a handler that logs", "Ctrl-C"])
+def test_a_signal_at_any_line_of_a_flush_of_filed_calls_loses_nothing(
+    ctrl_c: bool, make: Make
+) -> None:
+    """Before each line of what leaves calls to the file, and passes it on, a signal comes."""
+    names = {"_leave_to_file", "_note", "_pass_on_filed", "_fill_other"}
+    lines = 0
+    while True:
+        buffer = make("process")
+        buffer.folder = buffer.folder.parent / f"{ctrl_c} {lines}"
+        left = LeftPoints(buffer.folder, buffer.fallback, lambda _destination, _stream: None)
+        buffer.relay = PointsRelay(left, lambda: True, lambda: None)
+        files = PointsFile(buffer.folder, "somewhere"), PointsFile(buffer.folder, "somewhere")
+        buffer.group = FiledGroupCommit(files, buffer.relay)
+        before, seen, hit = len(buffer.in_journal()), 0, False
+
+        def trace(
+            frame: FrameType, event: str, _: object, buffer: Buffer = buffer, at: int = lines
+        ) -> object:
+            nonlocal seen, hit
+            if frame.f_code.co_name not in names:
+                return None
+            if event == "line":
+                seen += 1
+                if seen == at + 1:
+                    hit = True
+                    sys.settrace(None)
+                    if ctrl_c:
+                        raise KeyboardInterrupt
+                    buffer.add(points(1, 100))
+            return trace
+
+        told = 0
+        sys.settrace(trace)
+        try:
+            for step in range(3):
+                buffer.add(points(1, step))
+                told += 1
+            buffer.group.pass_on()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        buffer.group.flush()
+        assert buffer.group.empty
+        in_journal = buffer.in_journal()[before:] + buffer.sink.written
+        expected = {*range(told), *([100] if hit and not ctrl_c else [])}
+        assert expected <= {step for *_, step in in_journal} <= expected | {told}
+        buffer.group.close()
+        if not hit:
+            break
+        lines += 1
+    assert lines > 20
 
 
 def test_the_buffer_is_not_full_of_what_was_appended(
