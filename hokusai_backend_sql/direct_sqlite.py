@@ -4,7 +4,8 @@ import sqlite3
 import threading
 
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from hokusai_backend_sql.errors import OtherThreadError
 
 
 class DirectSqlite:
@@ -35,7 +36,7 @@ class DirectSqlite:
         try:
             # Inside the block: Ctrl-C may come when the lock is taken and nothing else is done.
             if not self._lock.acquire(timeout=self._timeout):
-                raise PoolTimeoutError("another thread holds the connection")
+                raise OtherThreadError
             return self._run(statement, parameters)
         finally:
             try:  # noqa: SIM105 - Ctrl-C may come in the call of suppress()

@@ -16,7 +16,13 @@ from sqlalchemy.pool import Pool
 
 from hokusai_backend_sql import upgrade
 from hokusai_backend_sql.direct_sqlite import DirectSqlite
-from hokusai_backend_sql.errors import NotConnectedError, may_be_applied, sqlstate, translate
+from hokusai_backend_sql.errors import (
+    NotConnectedError,
+    OtherThreadError,
+    may_be_applied,
+    sqlstate,
+    translate,
+)
 from hokusai_backend_sql.sqlite_file import SYNCED, WRITES, create_sqlite_engine, prepare_file
 from hokusai_backend_sql.time_limits import remaining
 from hokusai_core.errors import JournalUnavailableError, UnavailableError
@@ -60,7 +66,7 @@ class Database:
         }
         self._direct_postgresql = None if self.is_sqlite else _direct_postgresql(self._engine)
         self._path = self.url.database or ""
-        self._guard = threading.RLock()
+        self._guard, self._writing = threading.RLock(), threading.RLock()
         self._ready = False
         self._file: tuple[int, int] | None = None
         self._pid = os.getpid()
@@ -159,7 +165,7 @@ class Database:
         for direct in (self._direct_sqlite, self._direct_postgresql):
             if direct:
                 direct.reset_after_fork()
-        self._guard = threading.RLock()
+        self._guard, self._writing = threading.RLock(), threading.RLock()
         self._pid = os.getpid()
         return inherited
 
@@ -184,12 +190,34 @@ class Database:
         with self._no_fork():
             self._ensure_ready()
             try:
-                with self._engines[writes, synced].connect() as connection, connection.begin():
+                with (
+                    self._writers_turn() if writes and self.is_sqlite else nullcontext(),
+                    self._engines[writes, synced].connect() as connection,
+                    connection.begin(),
+                ):
                     yield connection
                     committing = writes
             except SQLAlchemyError as cause:
                 self._ready = False
                 raise self._translate(cause, commit_under_way=committing) from cause
+
+    @contextmanager
+    def _writers_turn(self) -> Iterator[None]:
+        """Let threads of this process write one after another to a SQLite file.
+
+        SQLite lets only one write, too, but who waits for its lock sleeps for ever longer times, and
+        may find it taken each time.
+        """
+        try:
+            # Inside the block: Ctrl-C may come when the lock is taken and nothing else is done.
+            if not self._writing.acquire(timeout=max(0.0, remaining(self._timeout))):
+                raise OtherThreadError
+            yield
+        finally:
+            try:  # noqa: SIM105 - Ctrl-C may come in the call of suppress()
+                self._writing.release()
+            except RuntimeError:  # it was not taken
+                pass
 
     def _no_fork(self) -> AbstractContextManager[None]:
         return self._gate.inside() if self._gate else nullcontext()

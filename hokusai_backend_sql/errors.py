@@ -67,6 +67,10 @@ class NotConnectedError(OperationalError):
     """No connection was made, so nothing was sent."""
 
 
+class OtherThreadError(PoolTimeoutError):
+    """Another thread of this process was at the SQLite file for too long, so nothing was written."""
+
+
 def sqlstate(cause: SQLAlchemyError) -> str:
     """Give the five characters of the SQL standard's error code, "" where there is none."""
     original = cause.orig if isinstance(cause, DBAPIError) else None
@@ -76,8 +80,10 @@ def sqlstate(cause: SQLAlchemyError) -> str:
 def may_be_applied(cause: SQLAlchemyError) -> bool:
     """Say whether a single SQLite statement, a transaction of its own, may have been committed.
 
-    Where the lock was not had, or the disk was full, it was not.
+    Where a lock was not had, or the disk was full, it was not.
     """
+    if isinstance(cause, OtherThreadError):
+        return False
     original = cause.orig if isinstance(cause, DBAPIError) else None
     code = getattr(original, "sqlite_errorcode", 0) & 0xFF
     return code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
@@ -94,6 +100,8 @@ def _is_transient(cause: SQLAlchemyError, state: str) -> bool:
 
 
 def _reason(cause: SQLAlchemyError) -> str:
+    if isinstance(cause, OtherThreadError):
+        return "another thread of this process did not end its write in time"
     if isinstance(cause, PoolTimeoutError):
         return "no connection of the pool became free in time"
     original = cause.orig if isinstance(cause, DBAPIError) else None

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hokusai_backend_sql.journal import SqlJournal
 from hokusai_backend_sql.sqlite_file import WRITES
 from hokusai_core import ExperimentManager, ModelRegistry, Settings
 from hokusai_core.entities import Receipt
+from hokusai_core.errors import JournalUnavailableError
 from hokusai_core.journal import Entry, EntryQuery, Release
 from hokusai_core.operations import LogBatch, MetricPoint
 from hokusai_core.testing import MockBackend
@@ -313,3 +315,28 @@ def test_many_single_entries_and_large_ones_keep_their_order(journal: SqlJournal
         journal.journal_append(fresh(operation), None)
     assert journal.journal_unsettled(("run/r",)) == 600
     assert op_ids(claim(journal)) == [one.op_id for one in operations]
+
+
+def test_a_thread_waits_for_the_write_of_another_without_asking_sqlite(
+    tmp_path: Path,
+) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'journal.db'}", Settings.load(journal_timeout=0.2))
+    begun: list[int] = []
+
+    @event.listens_for(database._engine, "before_cursor_execute")
+    def note(_c: Any, _k: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("BEGIN IMMEDIATE"):
+            begun.append(threading.get_ident())
+
+    def write() -> int:
+        with database.begin():
+            return threading.get_ident()
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.begin(), pytest.raises(JournalUnavailableError, match="another thread"):
+            thread.submit(write).result()
+        assert threading.get_ident() == begun[-1]
+        with pytest.raises(KeyboardInterrupt), database.begin():
+            raise KeyboardInterrupt
+        assert thread.submit(write).result() == begun[-1]
+    database.close()

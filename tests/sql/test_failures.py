@@ -4,6 +4,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -329,3 +330,15 @@ def test_what_was_not_sent_is_known_to_be_stored_nowhere(
         assert found == [metrics[0].op_id, metrics[2].op_id]
     finally:
         gate.close()
+
+
+def test_a_thread_that_waits_for_another_is_known_to_have_stored_nothing(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'journal.db'}", Settings.load(journal_timeout=0.2))
+    assert database.run_alone("SELECT 1") == 1
+    assert database._direct_sqlite is not None
+    with ThreadPoolExecutor(1) as thread, database._direct_sqlite._lock:
+        waiting = thread.submit(database.run_alone, "SELECT 1")
+        with pytest.raises(JournalUnavailableError, match="another thread") as failed:
+            waiting.result()
+    assert not failed.value.maybe_applied
+    database.close()
