@@ -24,6 +24,9 @@ Points = tuple[tuple[str, ...], tuple[float, ...], int, int]
 A timestamp below zero is none: it is the reading of :func:`time.monotonic_ns` at the call, negated, and
 a timestamp is made of it later (``stamped`` of :class:`~hokusai_core.group_commit.PointSink`)."""
 
+Group = tuple[tuple[str, ...], tuple[tuple[float, ...], ...], tuple[int, ...], tuple[int, ...]]
+"""A :class:`PointGroup`, or what is the same text."""
+
 keys_of = itemgetter(0)
 """Gives the keys of what one call logs."""
 
@@ -61,11 +64,11 @@ class PackedBatch(Value):
     points: tuple[PointGroup, ...]
 
 
-def alone(call: Points) -> PointGroup:
+def alone(call: Points) -> Group:
     """Give one call as a group."""
     keys, values, timestamp, step = call
-    # Not by the class, which would be one more call in a loop.
-    return tuple.__new__(PointGroup, (keys, (values,), (timestamp,), (step,)))
+    # Plain, which is written in half the time.
+    return keys, (values,), (timestamp,), (step,)
 
 
 def grouped(calls: Iterable[Points]) -> list[PointGroup]:
@@ -77,24 +80,21 @@ def grouped(calls: Iterable[Points]) -> list[PointGroup]:
     return groups
 
 
-def pack(op_id: str, created_at: int, run_id: str, groups: Sequence[PointGroup]) -> str:
+def pack(op_id: str, created_at: int, run_id: str, groups: Sequence[Group]) -> str:
     """Give the packed JSON text of the :class:`LogBatch` that logs points.
 
     Args:
-        op_id: Of the operation.
+        op_id: Of the operation: letters and digits.
         created_at: In milliseconds since 1970.
         run_id: Either id of the run.
         groups: The points; all have a timestamp.
     """
-    batch = {
-        "kind": "log_batch",
-        "schema_version": 2,
-        "op_id": op_id,
-        "created_at": created_at,
-        "run_id": run_id,
-        "points": groups,
-    }
-    return to_json(batch, inf_nan_mode="strings").decode()
+    run = to_json(run_id).decode()
+    points = to_json(groups, inf_nan_mode="strings").decode()
+    return (
+        f'{{"kind":"log_batch","schema_version":2,"op_id":"{op_id}","created_at":{created_at},'
+        f'"run_id":{run},"points":{points}}}'
+    )
 
 
 def unpack(text: str) -> LogBatch:

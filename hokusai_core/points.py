@@ -11,7 +11,7 @@ from hokusai_core.batching import SURELY_FITTING_METRICS, fitting_metrics
 from hokusai_core.identifiers import new_op_id
 from hokusai_core.journal import Entry
 from hokusai_core.operations import AnyOperation, LogBatch, load_operation, now_milliseconds
-from hokusai_core.packed_points import PointGroup, Points, alone, grouped, pack
+from hokusai_core.packed_points import Group, PointGroup, Points, alone, grouped, pack
 
 _set = object.__setattr__
 
@@ -36,7 +36,7 @@ class PointsEntry(Entry):
     plain = True
     _operation: AnyOperation | None
 
-    def __init__(self, run_id: str, groups: Sequence[PointGroup], destination: str) -> None:
+    def __init__(self, run_id: str, groups: Sequence[Group], destination: str) -> None:
         op_id = new_op_id()
         stream, requires = _order_of(run_id)
         _set(self, "op_id", op_id)
@@ -56,7 +56,7 @@ class PointsEntry(Entry):
         return operation
 
 
-def split_points(calls: Sequence[Points]) -> Sequence[Sequence[PointGroup]]:
+def split_points(calls: Sequence[Points]) -> Sequence[Sequence[Group]]:
     """Give the points, in order, in parts that surely fit into one request each."""
     if len(calls) == 1 and len(calls[0][0]) <= SURELY_FITTING_METRICS:  # a loop, call by call
         return ((alone(calls[0]),),)
