@@ -101,7 +101,10 @@ def _is_transient(cause: SQLAlchemyError, state: str) -> bool:
 
 def _reason(cause: SQLAlchemyError) -> str:
     if isinstance(cause, OtherThreadError):
-        return "another thread of this process did not end its write in time"
+        return (
+            "the file is locked: another thread of this process writes to it for too long, or waits "
+            "for another process that does"
+        )
     if isinstance(cause, PoolTimeoutError):
         return "no connection of the pool became free in time"
     original = cause.orig if isinstance(cause, DBAPIError) else None

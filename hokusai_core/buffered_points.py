@@ -12,10 +12,12 @@ from hokusai_core.fallback import FallbackStore
 from hokusai_core.filed_group_commit import FiledGroupCommit
 from hokusai_core.group_commit import AtOnce, GroupCommit
 from hokusai_core.left_points import LeftPoints
+from hokusai_core.outage_buffer import OutageBuffer, QueuedInOutage
 from hokusai_core.points_file import PointsFile, files_can_be_locked
 from hokusai_core.points_relay import PointsRelay
 from hokusai_core.settings import Settings
 from hokusai_core.streams import StreamStates
+from hokusai_core.waiting_points import WaitingPoints
 
 logger = logging.getLogger("hokusai")
 
@@ -35,6 +37,7 @@ class BufferedPoints:
         on_adopted: Called with destination and stream of what another process had left.
         relay_ready: Says whether a process of this one's own appends what it is passed on.
         on_passed: Called when there is something for that process.
+        waiting_points: Gives what knows whether points have to wait; None without a journal.
 
     Raises:
         ConfigurationError: Queued delivery without a journal.
@@ -50,6 +53,7 @@ class BufferedPoints:
         on_adopted: Callable[[str, str], None],
         relay_ready: Callable[[], bool],
         on_passed: Callable[[], None],
+        waiting_points: Callable[[], WaitingPoints | None],
     ) -> None:
         if settings.delivery == "queued" and fallback is None:
             raise ConfigurationError(
@@ -64,13 +68,16 @@ class BufferedPoints:
         self._on_adopted = on_adopted
         self._relay_ready = relay_ready
         self._on_passed = on_passed
+        self._in_outages = OutageBuffer(waiting_points, self._made_in_outage)
         self._made: GroupCommit | None = None
         self._making = threading.Lock()
 
-    def buffer(self) -> GroupCommit | AtOnce:
+    def buffer(self) -> GroupCommit | OutageBuffer | AtOnce:
         """Give what takes the metrics of tight loops."""
-        if self._settings.delivery != "queued" or self._settings.durability == "machine":
+        if self._settings.durability == "machine":
             return AtOnce()
+        if self._settings.delivery != "queued":
+            return self._in_outages
         in_call = self._settings.durability == "process"
         folder = self._folder
         if in_call and folder is None:
@@ -80,8 +87,7 @@ class BufferedPoints:
                 if folder is None:
                     self._made = GroupCommit()
                 elif in_call:
-                    files = self._new_file(folder), self._new_file(folder)
-                    self._made = FiledGroupCommit(files, self._new_relay())
+                    self._made = FiledGroupCommit(self._two_files(folder), self._new_relay())
                 else:
                     self._made = GroupCommit((self._new_file(folder),), self._new_relay())
                 self._streams.buffers.add(self._made)
@@ -141,6 +147,20 @@ class BufferedPoints:
         self._making = threading.Lock()
         if self._made is not None:
             self._made.reset_after_fork()
+        self._in_outages.reset_after_fork()
+
+    def _made_in_outage(
+        self, waiting_points: WaitingPoints, adding: threading.RLock
+    ) -> QueuedInOutage | None:
+        if self._folder is None:
+            return None
+        made = QueuedInOutage(self._two_files(self._folder), waiting_points, adding)
+        self._made = made
+        self._streams.buffers.add(made)
+        return made
+
+    def _two_files(self, folder: Path) -> tuple[PointsFile, PointsFile]:
+        return self._new_file(folder), self._new_file(folder)
 
     def _new_file(self, folder: Path) -> PointsFile:
         return PointsFile(folder, self._destination)

@@ -88,7 +88,7 @@ class FiledGroupCommit(GroupCommit):
                 self._count += len(points[0])
                 filed = True
         if not filed:
-            sink.write_points((stamped,))
+            self._append(sink, (stamped,))
         if not self._at_work:
             self._start()
 

@@ -331,7 +331,7 @@ class GroupCommit:
         failure: HokusaiError | None = None
         for sink, calls in tuple(batch.of_sinks.items()):
             try:
-                sink.write_points(calls)
+                self._append(sink, calls)
             except HokusaiError as reason:
                 failure = reason
             else:
@@ -339,6 +339,9 @@ class GroupCommit:
                 del batch.of_sinks[sink]
         if failure is not None:
             raise failure
+
+    def _append(self, sink: PointSink, calls: Sequence[Points]) -> None:
+        sink.write_points(calls)
 
     def _fail(self, failure: HokusaiError) -> None:
         if not self._failing:

@@ -147,6 +147,8 @@ class Router:
             return self._queue_first.write(operation, open_content, commutes=commutes)
         if commutes and self._streams.is_direct(operation.stream):
             return self._write(operation, open_content)
+        if any(self._streams.is_queued(one) for one in (operation.stream, *operation.lanes)):
+            self._streams.flush()  # metrics that stand in a file come first
         with self._streams.holding(operation.stream):
             return self._write(operation, open_content)
 

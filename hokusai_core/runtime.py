@@ -117,6 +117,7 @@ class Runtime:
             self._adopted,
             relay_ready=lambda: self.drainer.in_other_process,
             on_passed=self._queued,
+            waiting_points=lambda: self.router.waiting_points,
         )
         self.ids = IdTranslator(self.fallback)
         self.snapshots = RunSnapshots()

@@ -6,6 +6,7 @@ them down.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.ids import IdTranslator
@@ -53,19 +54,48 @@ class WaitingPoints:
         Raises:
             NotStoredError: Journal and spool failed.
         """
-        queued_under = self._ids.provisional_id(run_id) or run_id
-        streams = self._streams
-        stream = f"run/{queued_under}"
+        if self._circuit is not None:
+            return self.while_waiting(run_id, partial(self.keep, run_id, calls))
+        if not self._streams.is_queued(self._stream_of(run_id)):
+            return False
+        self.keep(run_id, calls)
+        return True
+
+    def while_waiting(self, run_id: str, keep: Callable[[], object]) -> bool:
+        """Call a function, if points of a run have to wait, while no other write of the run comes.
+
+        Args:
+            run_id: Either id of the run.
+            keep: Keeps points; what it keeps is in the journal before anybody counts what waits there.
+
+        Returns:
+            False where it is not known that they have to wait: it was not called.
+        """
+        streams, stream = self._streams, self._stream_of(run_id)
         if not streams.is_queued(stream):
             return False
-        if self._circuit is None:
-            self._append(queued_under, calls)
-            return True
         with streams.holding(stream):
-            if not streams.is_queued(stream) or self._circuit.seconds_until_probe() <= 0:
+            circuit = self._circuit
+            if not streams.is_queued(stream) or (
+                circuit is not None and circuit.seconds_until_probe() <= 0
+            ):
                 return False
-            self._append(queued_under, calls)
+            keep()
         return True
+
+    def keep(self, run_id: str, calls: Sequence[Points]) -> None:
+        """Append points of a run that have to wait, as few entries.
+
+        Args:
+            run_id: Either id of the run.
+            calls: The points.
+
+        Raises:
+            NotStoredError: Journal and spool failed.
+        """
+        queued_under = self._ids.provisional_id(run_id) or run_id
+        for part in split_points(calls):
+            self._keep(PointsEntry(queued_under, part, self._destination))
 
     def expect(self, run_id: str) -> None:
         """Take note that another process appends points of a run, so that its other writes come after.
@@ -73,8 +103,7 @@ class WaitingPoints:
         Args:
             run_id: Either id of the run.
         """
-        self._streams.set_queued(f"run/{self._ids.provisional_id(run_id) or run_id}")
+        self._streams.set_queued(self._stream_of(run_id))
 
-    def _append(self, run_id: str, calls: Sequence[Points]) -> None:
-        for part in split_points(calls):
-            self._keep(PointsEntry(run_id, part, self._destination))
+    def _stream_of(self, run_id: str) -> str:
+        return f"run/{self._ids.provisional_id(run_id) or run_id}"

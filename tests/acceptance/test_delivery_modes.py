@@ -233,7 +233,7 @@ JOB = """
     import sys, time
     from hokusai_core import ExperimentManager, Settings
 
-    manager = ExperimentManager("killed", delivery="queued", durability=sys.argv[1])
+    manager = ExperimentManager("killed", delivery=sys.argv[1], durability=sys.argv[2])
     run = manager.start_run()
     print(run.run_id, flush=True)
     step = 0
@@ -245,9 +245,10 @@ JOB = """
 
 
 @pytest.mark.parametrize("durability", DURABILITIES)
-def test_what_a_killed_process_loses_is_what_its_mode_says(durability: str) -> None:
+@pytest.mark.parametrize("delivery", ["queued", "direct"])
+def test_what_a_killed_process_loses_is_what_its_mode_says(delivery: str, durability: str) -> None:
     uri = f"http://127.0.0.1:{free_port()}"
-    with programs.running(JOB, durability, MLFLOW_TRACKING_URI=uri) as job:
+    with programs.running(JOB, delivery, durability, MLFLOW_TRACKING_URI=uri) as job:
         assert job.stdout is not None
         run_id = job.stdout.readline().strip()
         told: list[tuple[int, float]] = []
@@ -267,7 +268,7 @@ def test_what_a_killed_process_loses_is_what_its_mode_says(durability: str) -> N
     kept = [one.step for one in reader.get_metric_history(run_id, "loss")]
     reader.runtime.close_connections()
     assert kept == list(range(len(kept))), "a gap"
-    if durability == "relaxed":
+    if (delivery, durability) == ("queued", "relaxed"):
         # 50 ms, and the time of a flush on a loaded machine.
         assert told[-1][1] - told[len(kept) - 1][1] < 5.0 if len(kept) < len(told) else True
         assert kept, "something was flushed before"
@@ -280,7 +281,7 @@ KILLED_IN_A_FLUSH = """
     import os, signal, sys, time
     from hokusai_core import ExperimentManager
 
-    manager = ExperimentManager("killed in a flush", delivery="queued", durability="process")
+    manager = ExperimentManager("killed in a flush", delivery=sys.argv[2], durability="process")
     run = manager.start_run()
     print(run.run_id, flush=True)
     run.log_metric("loss", 0.0, step=0)
@@ -301,12 +302,13 @@ KILLED_IN_A_FLUSH = """
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("delivery", ["queued", "direct"])
 def test_a_kill_in_a_flush_loses_nothing_and_makes_nothing_twice(
-    moment: str, mlflow_server: MlflowServer
+    delivery: str, moment: str, mlflow_server: MlflowServer
 ) -> None:
     with FaultProxy(mlflow_server.port, mode="refuse") as proxy:
         variables = {"MLFLOW_TRACKING_URI": proxy.url, "HOKUSAI_AUTO_SYNC": "false"}
-        done = programs.run(KILLED_IN_A_FLUSH, moment, code=-signal.SIGKILL, **variables)
+        done = programs.run(KILLED_IN_A_FLUSH, moment, delivery, code=-signal.SIGKILL, **variables)
         proxy.mode = "pass"
         run_id, told = done.stdout.split()
         reader = ExperimentManager(
@@ -327,10 +329,10 @@ def test_a_kill_in_a_flush_loses_nothing_and_makes_nothing_twice(
 
 
 FORKING = """
-    import json, os
+    import json, os, sys
     from hokusai_core import ExperimentManager
 
-    manager = ExperimentManager("forked", delivery="queued", durability="relaxed")
+    manager = ExperimentManager("forked", delivery=sys.argv[1], durability="relaxed")
     run = manager.start_run()
     for step in range(10):
         run.log_metric("loss", step, step=step)
@@ -349,9 +351,13 @@ FORKING = """
 """
 
 
-def test_a_forked_child_has_what_was_logged_before_and_loses_nothing_of_its_own() -> None:
+@pytest.mark.parametrize("delivery", ["queued", "direct"])
+def test_a_forked_child_has_what_was_logged_before_and_loses_nothing_of_its_own(
+    delivery: str,
+) -> None:
     done = programs.run(
         FORKING,
+        delivery,
         MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}",
         HOKUSAI_EXIT_TIMEOUT="0.1",
     )
