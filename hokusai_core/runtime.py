@@ -381,7 +381,7 @@ class Runtime:
             (lambda: open_backend(plugin, self._config("spool"))) if shared else None,
             self._breaker("journal", self.settings.journal_timeout),
             self.settings.max_queued_artifact_bytes,
-            on_open=self._journal_opened,
+            on_open=self._deliver,
             before_reading=lambda: self.points.gather(),  # noqa: PLW0108 - they are made later
         )
 
@@ -397,11 +397,10 @@ class Runtime:
 
     def _queued(self) -> None:
         self._closed = False
-        if self.settings.auto_sync:
-            self.drainer.wake()
+        self._deliver()
 
-    def _journal_opened(self) -> None:
-        """Deliver what an earlier process left."""
+    def _deliver(self) -> None:
+        """Let what waits be delivered, also what an earlier process left."""
         if self.settings.auto_sync:
             self.drainer.wake()
 
