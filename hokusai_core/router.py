@@ -337,9 +337,12 @@ class Router:
 def _attaches(operation: AnyOperation) -> bool:
     """Whether an operation writes to something that may exist, and wait, without this process.
 
-    What gets or creates by name, or creates anew, has no order to keep with what others wrote.
+    What gets or creates by name, or creates anew, has no order to keep with what others wrote; but a
+    logged model is created among the artifacts of a run.
     """
-    return operation.creates is None and not isinstance(operation, CreateRegisteredModel)
+    return isinstance(operation, RunOperation) or (
+        operation.creates is None and not isinstance(operation, CreateRegisteredModel)
+    )
 
 
 def _may_be_stored(cause: BaseException) -> bool:
