@@ -10,7 +10,6 @@ counted or read there, and before anything else of its run is written.
 
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from hokusai_core.filed_group_commit import FiledGroupCommit
 from hokusai_core.group_commit import PointSink
@@ -78,7 +77,7 @@ class OutageBuffer:
         """
         waiting = self._waiting_points()
         if waiting is None or not waiting.while_waiting(
-            sink.run_id, partial(self._add_queued, waiting, sink, points)
+            sink.run_id, self._add_queued, waiting, sink, points
         ):
             sink.write_points(sink.stamped((points,)))
 

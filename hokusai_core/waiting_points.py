@@ -6,7 +6,6 @@ them down.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.ids import IdTranslator
@@ -55,18 +54,19 @@ class WaitingPoints:
             NotStoredError: Journal and spool failed.
         """
         if self._circuit is not None:
-            return self.while_waiting(run_id, partial(self.keep, run_id, calls))
+            return self.while_waiting(run_id, self.keep, run_id, calls)
         if not self._streams.is_queued(self._stream_of(run_id)):
             return False
         self.keep(run_id, calls)
         return True
 
-    def while_waiting(self, run_id: str, keep: Callable[[], object]) -> bool:
+    def while_waiting(self, run_id: str, keep: Callable[..., object], *arguments: object) -> bool:
         """Call a function, if points of a run have to wait, while no other write of the run comes.
 
         Args:
             run_id: Either id of the run.
             keep: Keeps points; what it keeps is in the journal before anybody counts what waits there.
+            arguments: Of ``keep``.
 
         Returns:
             False where it is not known that they have to wait: it was not called.
@@ -80,7 +80,7 @@ class WaitingPoints:
                 circuit is not None and circuit.seconds_until_probe() <= 0
             ):
                 return False
-            keep()
+            keep(*arguments)
         return True
 
     def keep(self, run_id: str, calls: Sequence[Points]) -> None:
