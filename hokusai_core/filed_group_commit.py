@@ -1,6 +1,7 @@
 """Metrics of tight loops that wait in memory, and in a file, too, so that they outlive the process.
 
-For queued delivery with the durability ``process``. There are two files: calls write into one, while
+For queued delivery with the durability ``process``, and for outages with direct delivery
+(:mod:`hokusai_core.outage_buffer`). There are two files: calls write into one, while
 what stands in the other is appended to the journal, or passed on to the process that appends.
 
 Where there is such a process, a file alone holds the calls of a tight loop, but for the newest of each
