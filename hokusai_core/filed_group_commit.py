@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Callable
 
 from hokusai_core import group_commit
+from hokusai_core.errors import NotStoredError
 from hokusai_core.group_commit import Batch, GroupCommit, PointSink, Queue, count_points
 from hokusai_core.packed_points import Points
-from hokusai_core.points_file import PointsFile
+from hokusai_core.points_file import PointsFile, still_in_file
 from hokusai_core.points_relay import PointsRelay
 
 logger = logging.getLogger("hokusai")
@@ -183,6 +184,15 @@ class FiledGroupCommit(GroupCommit):
 
     def _timed(self, sink: PointSink, calls: list[Points]) -> list[Points]:
         return calls  # as they stand in the file
+
+    def _write(self, batch: Batch) -> None:
+        try:
+            super()._write(batch)
+        except NotStoredError as failure:
+            path = batch.file.path if batch.file is not None else None
+            if path is None:
+                raise
+            raise still_in_file(path, failure) from failure
 
     def _in_file(self, batch: Batch) -> PointsFile | None:
         return batch.file

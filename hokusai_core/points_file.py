@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from hokusai_core.errors import NotStoredError
 from hokusai_core.packed_points import Points
 
 try:
@@ -76,6 +77,11 @@ class PointsFile:
         self._numbers = itertools.count(1)
         self._held = _Held()
         weakref.finalize(self, self._held.let_go)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the file is; None while there is none."""
+        return self._held.path
 
     def append(self, run_id: str, points: Points) -> None:
         """Write the points of one call.
@@ -224,6 +230,19 @@ class _Held:
         held = self.path, self.descriptor
         self.path, self.descriptor = None, -1
         return held
+
+
+def still_in_file(path: Path, failure: Exception) -> NotStoredError:
+    """Give the error for points that the journal did not take.
+
+    That of the store says that they are kept nowhere; but they are in the file.
+    """
+    causes = getattr(failure, "causes", None) or (failure,)
+    return NotStoredError(
+        f"Metrics in {path} could not be appended to the journal. They stay there, and "
+        f"this is tried again; `hokusai doctor` says what is wrong. {causes[-1]}",
+        causes,
+    )
 
 
 def made_by(path: Path, pid: int) -> bool:

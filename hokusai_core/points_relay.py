@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hokusai_core.errors import JournalUnavailableError, NotStoredError
 from hokusai_core.left_points import LeftPoints
-from hokusai_core.points_file import PointsFile
+from hokusai_core.points_file import PointsFile, still_in_file
 
 _PATIENCE_SECONDS = 5.0
 """How long a file that another process holds is left to it."""
@@ -107,13 +107,7 @@ class PointsRelay:
                 while not self._left.settle(path, insist=time.monotonic() >= until):
                     time.sleep(_POLL_SECONDS)
             except (OSError, JournalUnavailableError, NotStoredError) as cause:
-                # That of the store says that they are kept nowhere; but they are in the file.
-                causes = getattr(cause, "causes", None) or (cause,)
-                raise NotStoredError(
-                    f"Metrics in {path} could not be appended to the journal. They stay there, and "
-                    f"this is tried again; `hokusai doctor` says what is wrong. {causes[-1]}",
-                    causes,
-                ) from cause
+                raise still_in_file(path, cause) from cause
             self._files.pop(path, None)
 
     def _forget_appended(self) -> None:

@@ -214,6 +214,24 @@ def test_a_full_disk_is_told_at_the_call_and_nothing_of_it_is_kept(
     assert [point.step for point in manager.get_metric_history(run.run_id, "loss")] == [0, 1]
 
 
+def test_what_no_flush_could_append_is_said_to_be_in_its_file(
+    managers: Any, mock: MockBackend, points_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QueuedInOutage, "interval", 1e6)
+    mock.down()
+    manager = managers(**NO_PROBES, auto_sync=False)
+    run = manager.start_run()
+    run.log_metric("loss", 0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(manager.runtime.fallback, "append", _refuse)
+        with pytest.raises(NotStoredError, match="They stay there") as told:
+            run.log_param("rate", 0.1)
+    (path,) = points_folder.iterdir()
+    assert str(path) in str(told.value)
+    run.log_param("rate", 0.1)
+    assert len(manager.get_metric_history(run.run_id, "loss")) == 1
+
+
 def test_with_a_journal_on_a_server_each_call_appends(
     managers: Any, mock: MockBackend, postgres_url: str, points_folder: Path
 ) -> None:
