@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -35,6 +36,7 @@ def main() -> int:
         bench = Bench(Path(folder), options.scale)
         try:
             for name in options.only or BENCHMARKS:
+                os.sync()  # what the one before has written is not the burden of the next
                 began = time.perf_counter()
                 try:
                     found = BENCHMARKS[name](bench)
