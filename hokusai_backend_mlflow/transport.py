@@ -74,7 +74,8 @@ class Transport:
         self.request_timeout = request_timeout
         self._connect_timeout = connect_timeout
         self._api_key = api_key
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler may log in the middle of a call.
+        self._lock = threading.RLock()
         self._session: requests.Session | None = None
         self._session_process = 0
         self._proven: MlflowHostCreds | None = None

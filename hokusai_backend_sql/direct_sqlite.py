@@ -24,6 +24,7 @@ class DirectSqlite:
         self._timeout = timeout
         self._synchronous = "FULL" if synced else "NORMAL"
         self._lock = threading.RLock()
+        self._in_use = False
         self._connection: sqlite3.Connection | None = None
         self._inherited: list[sqlite3.Connection] = []
 
@@ -37,7 +38,13 @@ class DirectSqlite:
             # Inside the block: Ctrl-C may come when the lock is taken and nothing else is done.
             if not self._lock.acquire(timeout=self._timeout):
                 raise OtherThreadError
-            return self._run(statement, parameters)
+            if self._in_use:
+                return self._run_for_handler(statement, parameters)
+            self._in_use = True
+            try:
+                return self._run(statement, parameters)
+            finally:
+                self._in_use = False
         finally:
             try:  # noqa: SIM105 - Ctrl-C may come in the call of suppress()
                 self._lock.release()
@@ -57,6 +64,7 @@ class DirectSqlite:
         if self._connection is not None:
             self._inherited.append(self._connection)
         self._connection = None
+        self._in_use = False
         self._lock = threading.RLock()
 
     def _run(self, statement: str, parameters: tuple[object, ...]) -> object:
@@ -71,6 +79,18 @@ class DirectSqlite:
             self._drop()
             raise
         return row[0] if row else None
+
+    def _run_for_handler(self, statement: str, parameters: tuple[object, ...]) -> object:
+        """Run a statement for a signal handler, which must not see what its thread reads just now.
+
+        A query that is not read to its end would show the file as it was, for as long as it is open.
+        """
+        interrupted, self._connection = self._connection, None
+        try:
+            return self._run(statement, parameters)
+        finally:
+            self._drop()
+            self._connection = interrupted
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

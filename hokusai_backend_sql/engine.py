@@ -18,13 +18,14 @@ from hokusai_backend_sql import upgrade
 from hokusai_backend_sql.direct_sqlite import DirectSqlite
 from hokusai_backend_sql.errors import (
     NotConnectedError,
-    OtherThreadError,
+    SameThreadError,
     may_be_applied,
     sqlstate,
     translate,
 )
 from hokusai_backend_sql.sqlite_file import SYNCED, WRITES, create_sqlite_engine, prepare_file
 from hokusai_backend_sql.time_limits import remaining
+from hokusai_backend_sql.turns import Turns
 from hokusai_core.errors import JournalUnavailableError, UnavailableError
 from hokusai_core.fork_gate import ForkGate
 from hokusai_core.plugins import Role
@@ -66,7 +67,7 @@ class Database:
         }
         self._direct_postgresql = None if self.is_sqlite else _direct_postgresql(self._engine)
         self._path = self.url.database or ""
-        self._guard, self._writing = threading.RLock(), threading.RLock()
+        self._guard, self._writing = threading.RLock(), Turns()
         self._ready = False
         self._file: tuple[int, int] | None = None
         self._pid = os.getpid()
@@ -120,6 +121,8 @@ class Database:
         threads = self._gate.enter()
         try:
             self._ensure_ready()
+            if self._writing.is_own:
+                raise SameThreadError
             return self._direct_sqlite.run(statement, parameters)
         except SQLAlchemyError as cause:
             self._ready = False
@@ -165,7 +168,7 @@ class Database:
         for direct in (self._direct_sqlite, self._direct_postgresql):
             if direct:
                 direct.reset_after_fork()
-        self._guard, self._writing = threading.RLock(), threading.RLock()
+        self._guard, self._writing = threading.RLock(), Turns()
         self._pid = os.getpid()
         return inherited
 
@@ -201,23 +204,13 @@ class Database:
                 self._ready = False
                 raise self._translate(cause, commit_under_way=committing) from cause
 
-    @contextmanager
-    def _writers_turn(self) -> Iterator[None]:
+    def _writers_turn(self) -> AbstractContextManager[None]:
         """Let threads of this process write one after another to a SQLite file.
 
         SQLite lets only one write, too, but who waits for its lock sleeps for ever longer times, and
         may find it taken each time.
         """
-        try:
-            # Inside the block: Ctrl-C may come when the lock is taken and nothing else is done.
-            if not self._writing.acquire(timeout=max(0.0, remaining(self._timeout))):
-                raise OtherThreadError
-            yield
-        finally:
-            try:  # noqa: SIM105 - Ctrl-C may come in the call of suppress()
-                self._writing.release()
-            except RuntimeError:  # it was not taken
-                pass
+        return self._writing.turn(max(0.0, remaining(self._timeout)))
 
     def _no_fork(self) -> AbstractContextManager[None]:
         return self._gate.inside() if self._gate else nullcontext()

@@ -71,6 +71,15 @@ class OtherThreadError(PoolTimeoutError):
     """Another thread of this process was at the SQLite file for too long, so nothing was written."""
 
 
+class SameThreadError(PoolTimeoutError):
+    """A signal handler came within a write of its own thread, so nothing was written."""
+
+
+SIGNAL_HANDLER = (
+    "a signal handler came in the middle of a write of its own thread, for which it cannot wait"
+)
+
+
 def sqlstate(cause: SQLAlchemyError) -> str:
     """Give the five characters of the SQL standard's error code, "" where there is none."""
     original = cause.orig if isinstance(cause, DBAPIError) else None
@@ -82,7 +91,7 @@ def may_be_applied(cause: SQLAlchemyError) -> bool:
 
     Where a lock was not had, or the disk was full, it was not.
     """
-    if isinstance(cause, OtherThreadError):
+    if isinstance(cause, OtherThreadError | SameThreadError):
         return False
     original = cause.orig if isinstance(cause, DBAPIError) else None
     code = getattr(original, "sqlite_errorcode", 0) & 0xFF
@@ -105,6 +114,8 @@ def _reason(cause: SQLAlchemyError) -> str:
             "the file is locked: another thread of this process writes to it for too long, or waits "
             "for another process that does"
         )
+    if isinstance(cause, SameThreadError):
+        return SIGNAL_HANDLER
     if isinstance(cause, PoolTimeoutError):
         return "no connection of the pool became free in time"
     original = cause.orig if isinstance(cause, DBAPIError) else None

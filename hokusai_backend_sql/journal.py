@@ -1,6 +1,5 @@
 """The journal's hooks over one database; each is one transaction, and none stays open after it."""
 
-import threading
 import time
 from typing import BinaryIO, cast
 
@@ -20,9 +19,11 @@ from hokusai_backend_sql import (
 from hokusai_backend_sql.content import Staged, digest_of, open_content
 from hokusai_backend_sql.engine import Database
 from hokusai_backend_sql.entries import append, note
+from hokusai_backend_sql.errors import SIGNAL_HANDLER
 from hokusai_backend_sql.journal_schema import operations
 from hokusai_backend_sql.staging import stage_content
-from hokusai_core.errors import NotFoundError
+from hokusai_backend_sql.turns import Turns
+from hokusai_core.errors import JournalUnavailableError, NotFoundError
 from hokusai_core.hookspecs import OpenContent
 from hokusai_core.journal import (
     Backlog,
@@ -50,7 +51,7 @@ class SqlJournal:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._emptying = threading.Lock()
+        self._emptying = Turns()
 
     @hookimpl
     def journal_append(self, entries: tuple[Entry, ...], open_content: OpenContent | None) -> int:
@@ -197,7 +198,7 @@ class SqlJournal:
     @hookimpl
     def journal_reset_after_fork(self) -> bool:
         """Forget the parent's connections and locks."""
-        self._emptying = threading.Lock()
+        self._emptying = Turns()
         return self._database.reset_after_fork()
 
     @hookimpl
@@ -214,8 +215,10 @@ class SqlJournal:
         last = self._intake_number(ways.LAST)
         if not last:
             return
+        if self._emptying.is_own:
+            raise JournalUnavailableError(f"The journal cannot be asked: {SIGNAL_HANDLER}.")
         # One thread moves: SQLite lets those that wait for its lock starve.
-        with self._emptying:
+        with self._emptying.turn():
             while 0 < self._intake_number(ways.FIRST) <= last:
                 with self._database.begin() as connection:
                     ways.move_some(connection)

@@ -1,13 +1,12 @@
 """Metrics that are not in the journal yet: where queued delivery holds them, and how they get there."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from hokusai_core.errors import ConfigurationError, NotStoredError
+from hokusai_core.errors import ConfigurationError
 from hokusai_core.fallback import FallbackStore
 from hokusai_core.filed_group_commit import FiledGroupCommit
 from hokusai_core.group_commit import AtOnce, GroupCommit
@@ -18,8 +17,6 @@ from hokusai_core.points_relay import PointsRelay
 from hokusai_core.settings import Settings
 from hokusai_core.streams import StreamStates
 from hokusai_core.waiting_points import WaitingPoints
-
-logger = logging.getLogger("hokusai")
 
 _POLL_SECONDS = 0.01
 
@@ -70,7 +67,7 @@ class BufferedPoints:
         self._on_passed = on_passed
         self._in_outages = OutageBuffer(waiting_points, self._made_in_outage)
         self._made: GroupCommit | None = None
-        self._making = threading.Lock()
+        self._making = threading.RLock()
 
     def buffer(self) -> GroupCommit | OutageBuffer | AtOnce:
         """Give what takes the metrics of tight loops."""
@@ -85,12 +82,13 @@ class BufferedPoints:
         with self._making:
             if self._made is None:
                 if folder is None:
-                    self._made = GroupCommit()
+                    made = GroupCommit()
                 elif in_call:
-                    self._made = FiledGroupCommit(self._two_files(folder), self._new_relay())
+                    made = FiledGroupCommit(self._two_files(folder), self._new_relay())
                 else:
-                    self._made = GroupCommit((self._new_file(folder),), self._new_relay())
-                self._streams.buffers.add(self._made)
+                    made = GroupCommit((self._new_file(folder),), self._new_relay())
+                self._streams.add_buffer(made)
+                self._made = self._made or made  # a signal handler may have made one meanwhile
             return self._made
 
     def gather(self) -> None:
@@ -123,19 +121,9 @@ class BufferedPoints:
             time.sleep(_POLL_SECONDS)
 
     def flush_at_the_end(self) -> None:
-        """Append this process's own; where that fails, say what becomes of it."""
-        try:
-            self._streams.flush()
-        except NotStoredError as failure:
-            if self._made is not None and self._made.save():
-                logger.error(  # noqa: TRY400 - nothing is lost, and the reason says enough
-                    "Metrics could not be appended to the journal. They stay in %s, and the next "
-                    "process that uses the journal appends them. %s",
-                    self._folder,
-                    failure,
-                )
-            else:
-                logger.exception("Metrics that waited in memory are lost with this process.")
+        """Append what this runtime's buffer holds; where that fails, say what becomes of it."""
+        if self._made is not None:
+            self._made.flush_at_the_end()
 
     def close(self) -> None:
         """Let go of the files; the next metric makes another."""
@@ -144,7 +132,7 @@ class BufferedPoints:
 
     def reset_after_fork(self) -> None:
         """In a forked child: the parent appends what is in its buffer."""
-        self._making = threading.Lock()
+        self._making = threading.RLock()
         if self._made is not None:
             self._made.reset_after_fork()
         self._in_outages.reset_after_fork()
@@ -156,7 +144,7 @@ class BufferedPoints:
             return None
         made = QueuedInOutage(self._two_files(self._folder), waiting_points, adding)
         self._made = made
-        self._streams.buffers.add(made)
+        self._streams.add_buffer(made)
         return made
 
     def _two_files(self, folder: Path) -> tuple[PointsFile, PointsFile]:

@@ -61,7 +61,8 @@ class CircuitBreaker:
         self._clock = clock
         self._random = random_source
         self._jitter = jitter
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler may log in the middle of a call.
+        self._lock = threading.RLock()
         self._listeners: list[Listener] = []
         self._state: CircuitState = "closed"
         self._failures = 0
@@ -201,7 +202,7 @@ class CircuitBreaker:
 
     def reset_after_fork(self) -> None:
         """Make the lock anew: in a forked child, the parent's may be held for ever."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def _notify(self, old: CircuitState, new: CircuitState) -> None:
         if old == new:

@@ -81,6 +81,8 @@ def main() -> None:
 
 def _deliver(runtime: Runtime, lines: IO[bytes], job: int) -> None:
     for line in lines:
+        if not line.endswith(b"\n"):
+            break  # the job was killed while it wrote
         message = from_job.validate_json(line)
         if isinstance(message, Stop):
             runtime.drainer.stop(runtime.settings.exit_timeout)

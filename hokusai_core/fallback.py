@@ -46,12 +46,12 @@ class FallbackStore:
         on_open: Callable[[], None] = lambda: None,
         before_reading: Callable[[], None] = lambda: None,
     ) -> None:
-        self._journal = Lazy(journal)
-        self._spool = Lazy(spool) if spool else None
+        self._journal = Lazy(journal, JournalUnavailableError)
+        self._spool = Lazy(spool, JournalUnavailableError) if spool else None
         self._breaker = breaker
         self._max_artifact_bytes = max_artifact_bytes
         self._on_open = on_open
-        self._before_reading = before_reading
+        self._append_earlier = before_reading
         self._answered = False
         self._spooled: set[str] | None = None
 
@@ -83,8 +83,11 @@ class FallbackStore:
         """
         if open_content is not None:
             self._refuse_large(entry.operation, cause)
-        failures = [cause] if cause else []
-        spool = self.spool
+        failures: list[BaseException] = [cause] if cause else []
+        try:
+            spool = self.spool
+        except JournalUnavailableError as failure:
+            raise _kept_nowhere(entry, cause, [*failures, failure]) from failure
         if not (spool and self._stays_on_spool(spool)):
             try:
                 self._append_to_journal(entry, open_content, last_resort=spool is None)
@@ -98,13 +101,7 @@ class FallbackStore:
                 return "spool"
             except JournalUnavailableError as failure:
                 failures.append(failure)
-        reasons = " ".join(f"({number}) {reason}" for number, reason in enumerate(failures, 1))
-        raise NotStoredError(
-            f"A {entry.kind} operation is kept nowhere: "
-            f"{'primary, journal and spool all' if cause else 'journal and spool'} failed. "
-            f"{reasons} Mend one of them (see `hokusai status`) and call again.",
-            tuple(failures),
-        ) from failures[-1]
+        raise _kept_nowhere(entry, cause, failures) from failures[-1]
 
     def note(self, operation: AnyOperation, destination: str, primary_id: str) -> None:
         """Remember what the primary has, for look-ups in an outage; a failure is only logged."""
@@ -248,6 +245,13 @@ class FallbackStore:
         self._spooled = set()
         return False
 
+    def _before_reading(self) -> None:
+        """Let what waits in memory or in files be appended."""
+        try:
+            self._append_earlier()
+        except NotStoredError as failure:
+            raise JournalUnavailableError(str(failure)) from failure
+
     def _append_to_journal(
         self, entry: Entry, open_content: OpenContent | None, *, last_resort: bool
     ) -> None:
@@ -287,3 +291,15 @@ class FallbackStore:
             self._answered = True
             self._on_open()
         return answer
+
+
+def _kept_nowhere(
+    entry: Entry, cause: BaseException | None, failures: list[BaseException]
+) -> NotStoredError:
+    reasons = " ".join(f"({number}) {reason}" for number, reason in enumerate(failures, 1))
+    return NotStoredError(
+        f"A {entry.kind} operation is kept nowhere: "
+        f"{'primary, journal and spool all' if cause else 'journal and spool'} failed. "
+        f"{reasons} Mend one of them (see `hokusai status`) and call again.",
+        tuple(failures),
+    )

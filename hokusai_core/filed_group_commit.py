@@ -71,7 +71,7 @@ class FiledGroupCommit(GroupCommit):
             NotStoredError: File, journal and spool failed. The points were not taken.
         """
         if self._count >= group_commit.MOST_POINTS:
-            self.flush()
+            self._make_room()
         with self.adding:
             stamped = sink.stamped_call(points)
             try:
@@ -119,13 +119,21 @@ class FiledGroupCommit(GroupCommit):
         self._newest: _Newest = {}
         self._to_expect: list[_Newest] = []
 
+    @property
+    def _whereabouts(self) -> str:
+        return f"files in {self._filling.folder}"
+
     def _leave_to_file(self) -> None:
         """Hold in memory no more what stands in the file, if there is a process that appends."""
         # What a flush could not append stands in the other file, which no call may write into.
         if self._taken is None and self._relay is not None and self._relay.ready:
+            calls = self._calls
+            count = count_points([points for _, points in tuple(calls)])
+            if self._calls is not calls:
+                return  # a signal handler has left them to the file
             # First: what a signal handler logs from now on is not added to the queue.
-            self._filed = count_points([points for _, points in tuple(self._calls)])
-            for sink, points in self._calls:
+            self._filed += count
+            for sink, points in tuple(calls):
                 self._note(sink, points)
             self._calls = deque()
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from hokusai_core.errors import HokusaiError
+from hokusai_core.reentrant_event import ReentrantEvent
 
 logger = logging.getLogger("hokusai")
 
@@ -43,7 +44,7 @@ class FlushThread:
     def __init__(self, buffer: Flushed) -> None:
         # Reentrant: a signal handler may log in the middle of a call.
         self._starting = threading.RLock()
-        self._due = threading.Event()
+        self._due = ReentrantEvent()
         self.at_work: list[Flushed] = []
         """The buffer, while it is flushed at intervals; looked at in each call of a loop."""
         self.thread: threading.Thread | None = None

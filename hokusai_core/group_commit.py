@@ -23,11 +23,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hokusai_core.errors import HokusaiError, NotStoredError
+from hokusai_core.errors import HokusaiError, JournalUnavailableError, NotStoredError
 from hokusai_core.flush_thread import FlushThread
 from hokusai_core.packed_points import Points
 from hokusai_core.points_file import PointsFile
 from hokusai_core.points_relay import PointsRelay
+from hokusai_core.process_end import at_the_end_of_child
 
 logger = logging.getLogger("hokusai")
 
@@ -145,7 +146,7 @@ class GroupCommit:
             NotStoredError: Journal and spool failed, and still do. The points were not taken.
         """
         if self._count >= MOST_POINTS or self._failing:
-            self.flush()
+            self._make_room()
         # Without a lock, which a loop would feel: nothing comes between a queue and what is added to
         # it, in no thread. The count may be off for a moment; it is a bound, and made anew.
         self._calls.append((sink, points))
@@ -156,6 +157,9 @@ class GroupCommit:
     def flush(self, *, rest: Callable[[], object] = lambda: None) -> None:
         """Append everything that was added before this call.
 
+        A signal handler that comes within a flush of its own thread, or while a call of it writes into a
+        file, does not: it would wait for what it has interrupted. What was added is in no danger.
+
         Args:
             rest: Called between sorting the values and writing them.
 
@@ -163,7 +167,7 @@ class GroupCommit:
             NotStoredError: Journal and spool failed; the values are kept and tried again.
         """
         own = threading.get_ident()
-        if self._flushed_by == own:
+        if self._flushed_by == own or _is_held(self.adding):
             return
         try:
             # Inside the block: Ctrl-C may come when the lock is taken and nothing else is done.
@@ -248,6 +252,21 @@ class GroupCommit:
         finally:
             self._flushing.release()
 
+    def flush_at_the_end(self) -> None:
+        """Append what was added, as the process ends; where that fails, say what becomes of it."""
+        try:
+            self.flush()
+        except NotStoredError as failure:
+            if self.save():
+                logger.error(  # noqa: TRY400 - nothing is lost, and the reason says enough
+                    "Metrics could not be appended to the journal. They stay in %s, and the next "
+                    "process that uses the journal appends them. %s",
+                    self._files[0].folder,
+                    failure,
+                )
+            else:
+                logger.exception("Metrics that waited in memory are lost with this process.")
+
     def reset_after_fork(self) -> None:
         """In a forked child: the parent writes what is in its buffer, and its files."""
         for file in self._files:
@@ -258,6 +277,7 @@ class GroupCommit:
         self._taken: Batch | None = None
         self._count = 0
         self._failing = False
+        self._at_end_of_child = False
         # Reentrant: a signal handler may log in the middle of a call.
         self.adding = threading.RLock()
         """Held while the points of a call get their time, where they get it in the call."""
@@ -265,6 +285,26 @@ class GroupCommit:
         self._flushed_by = 0
         self._thread = FlushThread(self)
         self._at_work = self._thread.at_work
+
+    @property
+    def _whereabouts(self) -> str:
+        """Where values wait, in words."""
+        return "memory"
+
+    def _make_room(self) -> None:
+        """Flush, so that the points of a call can be taken.
+
+        Raises:
+            NotStoredError: Journal and spool failed; the points are not taken.
+        """
+        try:
+            self.flush()
+        except NotStoredError as failure:
+            raise NotStoredError(
+                "The metrics of this call are kept nowhere: earlier ones could not be stored. These "
+                f"wait in {self._whereabouts} and are tried again; log this call's again. {failure}",
+                failure.causes,
+            ) from failure
 
     def _flush(self, rest: Callable[[], object]) -> None:
         """Append what an earlier flush could not, and what was added until now."""
@@ -327,13 +367,18 @@ class GroupCommit:
         return sink.stamped(calls)
 
     def _write(self, batch: Batch) -> None:
-        """Append a batch, each run for itself, and keep in it what could not be appended."""
+        """Append a batch, each run for itself, and keep in it what could not be appended.
+
+        Where it is the journal that is away, the other runs do not wait for it as long again.
+        """
         failure: HokusaiError | None = None
         for sink, calls in tuple(batch.of_sinks.items()):
             try:
                 self._append(sink, calls)
             except HokusaiError as reason:
                 failure = reason
+                if any(isinstance(one, JournalUnavailableError) for one in _reasons(reason)):
+                    break
             else:
                 # Ctrl-C may come before: a point that is appended twice is one point.
                 del batch.of_sinks[sink]
@@ -346,8 +391,9 @@ class GroupCommit:
     def _fail(self, failure: HokusaiError) -> None:
         if not self._failing:
             logger.error(
-                "%d metrics that wait in memory could not be stored, and are tried again. %s",
+                "%d metrics that wait in %s could not be stored, and are tried again. %s",
                 self._count,
+                self._whereabouts,
                 failure,
             )
         self._failing = True
@@ -383,6 +429,7 @@ class GroupCommit:
     def _start(self) -> None:
         """Let the thread flush in a moment."""
         self._flush_before_forks()
+        self._flush_at_the_end_of_child()
         self._thread.start(self)
 
     def _flush_before_forks(self) -> None:
@@ -406,6 +453,28 @@ class GroupCommit:
                 logger.debug("A flush before a fork failed; the parent tries again.")
 
         os.register_at_fork(before=before)
+
+    def _flush_at_the_end_of_child(self) -> None:
+        """Flush at the end of a process that :mod:`multiprocessing` has forked: ``atexit`` does not run.
+
+        Registered with the first value, as such a child forgets at its beginning what was registered.
+        """
+        if not self._at_end_of_child:
+            self._at_end_of_child = True
+            at_the_end_of_child(weakref.WeakMethod(self.flush_at_the_end))
+
+
+def _is_held(lock: threading.RLock) -> bool:
+    """Say whether this thread holds a lock."""
+    try:
+        threading.Condition(lock).notify(0)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _reasons(failure: HokusaiError) -> tuple[BaseException, ...]:
+    return (failure, *getattr(failure, "causes", ()))
 
 
 def count_points(calls: Iterable[Points]) -> int:

@@ -109,7 +109,7 @@ class LeftPoints:
             self._stay.add(path)
             logger.warning(
                 "The file %s holds metrics that this release cannot read (%s), and is left alone. "
-                "Run the release that wrote it.",
+                "Run the release that wrote it; if that cannot read it either, it is damaged.",
                 path,
                 cause,
             )
@@ -164,8 +164,10 @@ def read_points(data: bytes) -> tuple[str, dict[str, list[Points]]]:
                 keys = tuple(keys_named)
                 calls = found.setdefault(first, [])
                 named[number] = calls, keys, struct.Struct(f"<{len(keys)}d")
-            else:
+            elif any(data[position:]):
                 raise ValueError(f"no record has the type {data[position]}")
+            else:
+                break  # a machine that lost its power may leave zeros where data was to be
     except struct.error:
         pass
     except KeyError as cause:

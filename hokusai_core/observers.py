@@ -37,7 +37,7 @@ class ObserverSet:
         self._listeners: list[Listener] = []
         self._looked_up = False
         self._relay: Callable[[Event], None] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def add(self, observers: Iterable[object]) -> None:
         """Add observers; one that is there already is passed over.
@@ -96,16 +96,18 @@ class ObserverSet:
 
     def reset_after_fork(self) -> None:
         """In a forked child: none of the parent's threads, locks and events."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         for listener in self._listeners:
             listener.reset_after_fork()
 
     def _all(self) -> tuple[Listener, ...]:
         if not self._looked_up:
             with self._lock:
+                found = [] if self._looked_up else list(self._installed())
+                # Once more: a signal handler may have done so meanwhile.
                 if not self._looked_up:
-                    self._listeners.extend(self._installed())
                     self._looked_up = True
+                    self._listeners.extend(found)
         return tuple(self._listeners)
 
     def _installed(self) -> Iterable[Listener]:

@@ -33,7 +33,8 @@ class OutageReporter:
         self._automatic = automatic
         self._on_begin = on_begin
         self._on_end = on_end
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler may log in the middle of a call.
+        self._lock = threading.RLock()
         self._began_at: float | None = None
         self._queued = 0
         self._refused = 0
@@ -100,4 +101,4 @@ class OutageReporter:
 
     def reset_after_fork(self) -> None:
         """Make the lock anew: in a forked child, the parent's may be held for ever."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()

@@ -83,6 +83,11 @@ class PointsFile:
         """Where the file is; None while there is none."""
         return self._held.path
 
+    @property
+    def folder(self) -> Path:
+        """Where it is made."""
+        return self._folder
+
     def append(self, run_id: str, points: Points) -> None:
         """Write the points of one call.
 
@@ -99,7 +104,11 @@ class PointsFile:
         else:
             number, layout, _ = self._names.get((run_id, keys)) or self._name(run_id, keys)
             self._last = run_id, keys, number, layout
-        _write_whole(self._held.descriptor, layout.pack(CALL, number, timestamp, step, *values))
+        try:
+            _write_whole(self._held.descriptor, layout.pack(CALL, number, timestamp, step, *values))
+        except _HalfWrittenError:
+            self.abandon()
+            raise
 
     def extend(self, calls_of_runs: Iterable[tuple[str, Sequence[Points]]]) -> None:
         """Write the points of many calls at once.
@@ -118,7 +127,11 @@ class PointsFile:
                     number, layout, _ = self._names.get((run_id, keys)) or self._name(run_id, keys)
                     known = keys
                 data.append(layout.pack(CALL, number, timestamp, step, *values))
-        _write_whole(self._held.descriptor, b"".join(data))
+        try:
+            _write_whole(self._held.descriptor, b"".join(data))
+        except _HalfWrittenError:
+            self.abandon()
+            raise
 
     def pass_on(self) -> Path | None:
         """Let go of the file, so that whoever finds it appends what is in it; gives its path.
@@ -154,6 +167,7 @@ class PointsFile:
 
     def abandon(self) -> None:
         """Let go of the file as it is: in a forked child it is the parent's."""
+        self._naming = False  # another thread may have been at it when the process forked
         self._forget_names()
         _, descriptor = self._held.forget()
         if descriptor >= 0:
@@ -175,7 +189,11 @@ class PointsFile:
             # Where Ctrl-C comes in between, the number is given again, and the later text counts.
             number = len(self._names) + 1
             text = _text(number, [run_id, *keys])
-            _write_whole(self._held.descriptor, text)
+            try:
+                _write_whole(self._held.descriptor, text)
+            except _HalfWrittenError:
+                self.abandon()
+                raise
             name = number, struct.Struct(f"{CALL_HEAD.format}{len(keys)}d"), text
             self._names[run_id, keys] = name
         finally:
@@ -197,6 +215,10 @@ class PointsFile:
         self._held.hold(descriptor, path, len(beginning))
         # Last: where Ctrl-C comes before, each name is written again.
         self._names, self._names_at_once = names, len(names)
+
+
+class _HalfWrittenError(OSError):
+    """Half a record is at the end of the file, so that nothing may come after it."""
 
 
 class _Held:
@@ -279,13 +301,18 @@ def _write_whole(descriptor: int, data: bytes) -> None:
     """Write all or nothing.
 
     Raises:
+        _HalfWrittenError: A part of it is in the file, and cannot be taken back.
         OSError: It is not written.
     """
     written = os.write(descriptor, data)
     if written != len(data):
         # The disk is full. Half a record would hide those that come after it.
-        os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
-        raise OSError(f"{written} of {len(data)} bytes were written")
+        told = f"{written} of {len(data)} bytes were written"
+        try:
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        except OSError as cause:  # some file systems need room for that, too
+            raise _HalfWrittenError(told) from cause
+        raise OSError(told)
 
 
 def _text(number: int, words: list[str]) -> bytes:

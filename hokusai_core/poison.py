@@ -36,7 +36,7 @@ class PoisonGuard:
 
     def __init__(self, max_attempts: int) -> None:
         self._max_attempts = max_attempts
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._successes: dict[str, int] = {}
         self._failures: OrderedDict[str, _History] = OrderedDict()
 

@@ -68,7 +68,7 @@ class QueuedDelivery:
             self.keep(entry, open_content)
         else:
             # Metrics in memory come first, so that a run that has ended is complete in the journal.
-            self._streams.flush()
+            self._streams.flush_before(operation.kind)
             with self._streams.holding(operation.stream):
                 self.keep(entry, open_content)
         made = operation.provisional_id

@@ -28,7 +28,7 @@ class Pruner:
         self._journals = journals
         self._retention_seconds = retention_seconds
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._next_at = float("-inf")
 
     def prune_if_due(self) -> int:

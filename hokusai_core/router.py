@@ -148,7 +148,7 @@ class Router:
         if commutes and self._streams.is_direct(operation.stream):
             return self._write(operation, open_content)
         if any(self._streams.is_queued(one) for one in (operation.stream, *operation.lanes)):
-            self._streams.flush()  # metrics that stand in a file come first
+            self._streams.flush_before(operation.kind)  # metrics that stand in a file come first
         with self._streams.holding(operation.stream):
             return self._write(operation, open_content)
 

@@ -501,7 +501,7 @@ def _worker_name(purpose: str) -> str:
 
 
 _RUNTIMES: "weakref.WeakValueDictionary[_Key, Runtime]" = weakref.WeakValueDictionary()
-_RUNTIMES_LOCK = threading.Lock()
+_RUNTIMES_LOCK = threading.RLock()
 _STREAMS: "weakref.WeakValueDictionary[_Key, StreamStates]" = weakref.WeakValueDictionary()
 
 
@@ -516,7 +516,7 @@ def _streams_of(selection: BackendSelection, destination: str) -> StreamStates:
 def _renew_lock() -> None:
     """In a forked child: a thread of the parent that is not here may have held the lock."""
     global _RUNTIMES_LOCK  # noqa: PLW0603 - the lock guards the table above
-    _RUNTIMES_LOCK = threading.Lock()
+    _RUNTIMES_LOCK = threading.RLock()
 
 
 after_fork_in_child(_renew_lock)

@@ -4,6 +4,7 @@ import threading
 import weakref
 from contextlib import AbstractContextManager
 
+from hokusai_core.errors import NotStoredError
 from hokusai_core.group_commit import GroupCommit
 
 
@@ -14,12 +15,12 @@ class StreamStates:
     """
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
+        # Reentrant: a signal handler may log in the middle of a call.
+        self._guard = threading.RLock()
         self._locks: dict[str, threading.RLock] = {}
         self._queued: dict[str, bool] = {}
         self._ever_queued = False
-        self.buffers: weakref.WeakSet[GroupCommit] = weakref.WeakSet()
-        """What holds metrics in memory before they are appended."""
+        self._buffers: tuple[weakref.ReferenceType[GroupCommit], ...] = ()
 
     def flush(self) -> None:
         """Append the metrics that are held in memory.
@@ -27,8 +28,33 @@ class StreamStates:
         Raises:
             NotStoredError: Journal and spool failed.
         """
-        for buffer in tuple(self.buffers):
-            buffer.flush()
+        for reference in self._buffers:
+            if (buffer := reference()) is not None:
+                buffer.flush()
+
+    def flush_before(self, kind: str) -> None:
+        """Append the metrics that come before another write.
+
+        Args:
+            kind: Of the operation that is to be written.
+
+        Raises:
+            NotStoredError: Journal and spool failed; that operation is kept nowhere.
+        """
+        try:
+            self.flush()
+        except NotStoredError as failure:
+            raise NotStoredError(
+                f"A {kind} operation is kept nowhere: metrics that were logged before it come first, "
+                f"and they could not be stored. Call again. {failure}",
+                failure.causes,
+            ) from failure
+
+    def add_buffer(self, buffer: GroupCommit) -> None:
+        """Let :meth:`flush` flush a buffer, too, for as long as somebody holds it."""
+        with self._guard:
+            living = [reference for reference in self._buffers if reference() is not None]
+            self._buffers = (*living, weakref.ref(buffer))
 
     def holding(self, stream: str) -> AbstractContextManager[object]:
         """Give the stream's lock, so that no write of this process overtakes another."""
@@ -70,5 +96,5 @@ class StreamStates:
 
     def reset_after_fork(self) -> None:
         """Make the locks anew: in a forked child, the parent's may be held for ever."""
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._locks = {}

@@ -2,6 +2,8 @@
 
 import threading
 
+from hokusai_core.reentrant_event import ReentrantEvent
+
 
 class WokenThread:
     """A thread that begins with the first :meth:`wake` and ends with the process, or with :meth:`stop`.
@@ -24,9 +26,9 @@ class WokenThread:
     def _begin_anew(self) -> None:
         # Reentrant: a signal handler may log in the middle of a call.
         self._lock = threading.RLock()
-        self._woken = threading.Event()
-        self._at_once = threading.Event()
-        self._stopping = threading.Event()
+        self._woken = ReentrantEvent()
+        self._at_once = ReentrantEvent()
+        self._stopping = ReentrantEvent()
         self._thread: threading.Thread | None = None
 
     @property

@@ -32,7 +32,8 @@ _FAST = settings(
 )
 _OVER_SQL = settings(_FAST, max_examples=6, stateful_step_count=25)
 _SOAK = settings(_FAST, max_examples=1500, stateful_step_count=60, derandomize=False)
-_MUTANT = settings(_SOAK, max_examples=3000, stateful_step_count=20, phases=(Phase.generate,))
+_MUTANT = settings(_SOAK, max_examples=40_000, stateful_step_count=20, phases=(Phase.generate,))
+"""Where the fence is missing, one of some 4,000 examples shows it."""
 
 
 class SqlPlace:
