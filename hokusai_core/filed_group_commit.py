@@ -10,6 +10,7 @@ forgotten, takes a thread milliseconds, in which it has the interpreter's lock a
 """
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -72,27 +73,36 @@ class FiledGroupCommit(GroupCommit):
         """
         if self._count >= group_commit.MOST_POINTS:
             self._make_room()
+        own = threading.get_ident()
         with self.adding:
-            stamped = sink.stamped_call(points)
+            # A signal handler that comes from here on is in the middle of the call.
+            interrupted, self._added_by = self._added_by, own
             try:
-                self._filling.append(sink.run_id, stamped)
-            except OSError as cause:
-                logger.debug("No file takes these metrics, so they are appended alone: %s", cause)
-                filed = False
-            else:
-                if self._filed:
-                    self._filed += len(points[0])
-                    self._note(sink, stamped)
-                else:
-                    self._calls.append((sink, stamped))
-                    if len(self._calls) > MOST_CALLS_IN_MEMORY:
-                        self._leave_to_file()
-                self._count += len(points[0])
-                filed = True
+                stamped = sink.stamped_call(points)
+                filed = self._keep(sink, stamped)
+            finally:
+                self._added_by = interrupted
         if not filed:
             self._append(sink, (stamped,))
         if not self._at_work:
             self._start()
+
+    def _keep(self, sink: PointSink, stamped: Points) -> bool:
+        """Write a call into the file, and take note of it; False where no file takes it."""
+        try:
+            self._filling.append(sink.run_id, stamped)
+        except OSError as cause:
+            logger.debug("No file takes these metrics, so they are appended alone: %s", cause)
+            return False
+        if self._filed:
+            self._filed += len(stamped[0])
+            self._note(sink, stamped)
+        else:
+            self._calls.append((sink, stamped))
+            if len(self._calls) > MOST_CALLS_IN_MEMORY:
+                self._leave_to_file()
+        self._count += len(stamped[0])
+        return True
 
     def save(self) -> bool:
         """Give True: each call is in its file."""

@@ -120,7 +120,8 @@ class GroupCommit:
         self, files: tuple[PointsFile, ...] = (), relay: PointsRelay | None = None
     ) -> None:
         self._at_fork = False
-        self._flushed_by = 0
+        self._flushed_by = self._added_by = 0
+        """The threads that flush, and that write a call into a file; 0 for none."""
         self._files = files
         self._relay = relay
         self.reset_after_fork()
@@ -167,7 +168,7 @@ class GroupCommit:
             NotStoredError: Journal and spool failed; the values are kept and tried again.
         """
         own = threading.get_ident()
-        if self._flushed_by == own or _is_held(self.adding):
+        if own in (self._flushed_by, self._added_by):
             return
         try:
             # Inside the block: Ctrl-C may come when the lock is taken and nothing else is done.
@@ -281,6 +282,7 @@ class GroupCommit:
         # Reentrant: a signal handler may log in the middle of a call.
         self.adding = threading.RLock()
         """Held while the points of a call get their time, where they get it in the call."""
+        self._added_by = 0
         self._flushing = threading.RLock()
         self._flushed_by = 0
         self._thread = FlushThread(self)
@@ -462,15 +464,6 @@ class GroupCommit:
         if not self._at_end_of_child:
             self._at_end_of_child = True
             at_the_end_of_child(weakref.WeakMethod(self.flush_at_the_end))
-
-
-def _is_held(lock: threading.RLock) -> bool:
-    """Say whether this thread holds a lock."""
-    try:
-        threading.Condition(lock).notify(0)
-    except RuntimeError:
-        return False
-    return True
 
 
 def _reasons(failure: HokusaiError) -> tuple[BaseException, ...]:
