@@ -1,5 +1,6 @@
 """The job's side of delivery by a process, beside processes that misbehave."""
 
+import io
 import logging
 import os
 import signal
@@ -7,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from hokusai_core import delivery_process
+from hokusai_core import delivery_process, delivery_worker
 from hokusai_core.claim_progress import Step
 from hokusai_core.delivery_messages import EventTold, LogRecordTold
 from hokusai_core.delivery_process import DeliveryProcess
@@ -144,3 +146,10 @@ SIGPIPE = """
 def test_its_end_does_not_kill_a_job_that_dies_of_broken_pipes() -> None:
     """As command-line programs ask for, so that they end with the reader of their output."""
     assert programs.run(SIGPIPE, fresh=True).stdout == "lives\n"
+
+
+def test_a_line_that_the_job_could_not_finish_is_the_end_of_the_job() -> None:
+    runtime = Mock()
+    delivery_worker._deliver(runtime, io.BytesIO(b'{"kind": "queued", "environ'), 1234)
+    runtime.points.gather_from.assert_called_once_with(1234, timeout=delivery_worker._END_SECONDS)
+    runtime.close.assert_called_once_with(runtime.settings.exit_timeout)

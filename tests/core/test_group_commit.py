@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hokusai_core import group_commit
-from hokusai_core.errors import NotStoredError
+from hokusai_core.errors import JournalUnavailableError, NotStoredError
 from hokusai_core.filed_group_commit import FiledGroupCommit
 from hokusai_core.group_commit import GroupCommit
 from hokusai_core.left_points import read_points
@@ -188,6 +188,41 @@ def test_a_failed_flush_is_loud_keeps_its_values_and_is_tried_again(
     group.flush()
     assert sink.written == points(6)
     assert other.written == points(1)
+
+
+def test_runs_do_not_wait_one_after_another_for_a_journal_that_is_away() -> None:
+    group, sinks = GroupCommit(), [Sink() for _ in range(10)]
+    away = JournalUnavailableError("The file is locked.")
+    for number, sink in enumerate(sinks):
+        sink.failure = NotStoredError("Kept nowhere.", (away,))
+        add_all(group, sink, points(2, number))
+    with pytest.raises(NotStoredError):
+        group.flush()
+    assert sum(sink.calls for sink in sinks) == 1
+    for sink in sinks:
+        sink.failure = None
+    group.flush()
+    for number, sink in enumerate(sinks):
+        assert sink.written == points(2, number)
+
+
+@pytest.mark.parametrize("filed", [False, True])
+def test_a_full_buffer_says_that_this_calls_metrics_are_kept_nowhere(
+    filed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(group_commit, "MOST_POINTS", 3)
+    files = PointsFile(tmp_path, "somewhere"), PointsFile(tmp_path, "somewhere")
+    group, sink = FiledGroupCommit(files) if filed else GroupCommit(), Sink()
+    sink.failure = NotStoredError("The disk is full.", (OSError("The disk is full."),))
+    add_all(group, sink, points(3))
+    with pytest.raises(NotStoredError, match="of this call are kept nowhere") as refused:
+        group.add(sink, points(1, 3)[0])
+    where = f"wait in files in {tmp_path}" if filed else "wait in memory"
+    assert f"These {where} and are tried again; log this call's again." in str(refused.value)
+    assert f"metrics that {where} could not be stored, and are tried again" in caplog.text
+    sink.failure = None
+    group.flush()
+    assert sink.written == points(3)
 
 
 def test_ctrl_c_in_a_flush_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

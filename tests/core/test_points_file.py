@@ -242,6 +242,34 @@ def test_half_a_write_is_taken_back(
     assert read_points(contents(tmp_path))[1] == {"a": [first, third]}
 
 
+def test_no_call_comes_after_half_a_write_that_cannot_be_taken_back(
+    file: PointsFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, size: int) -> None:
+        raise OSError("no room for a copy")
+
+    calls: list[Points] = [(("loss",), (0.5,), number, number) for number in range(3)]
+    file.append("a", calls[0])
+    plain_write = os.write
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    monkeypatch.setattr(os, "write", lambda fd, data: plain_write(fd, data[: len(data) // 2]))
+    with pytest.raises(OSError, match="of 29 bytes were written"):
+        file.append("a", calls[1])
+    monkeypatch.undo()
+    file.append("a", calls[2])
+    found = [read_points(path.read_bytes())[1] for path in sorted((tmp_path / "points").iterdir())]
+    assert sorted(found, key=repr) == [{"a": [calls[0]]}, {"a": [calls[2]]}]
+
+
+def test_zeros_at_the_end_are_no_calls(file: PointsFile, tmp_path: Path) -> None:
+    """A machine that lost its power leaves them where data was to be, on some file systems."""
+    call: Points = (("loss",), (0.5,), 1, 1)
+    file.append("a", call)
+    assert read_points(contents(tmp_path) + bytes(5000))[1] == {"a": [call]}
+    with pytest.raises(ValueError, match="type 0"):
+        read_points(contents(tmp_path) + bytes(5000) + b"x")
+
+
 @pytest.mark.parametrize(
     "data", [b"hokusai points 2 and more", b"\0" * 40, b"hokusai points 1\7"], ids=repr
 )

@@ -4,11 +4,9 @@ The interrupt is raised at a chosen point of the library, where Python itself wo
 real signal to a real job is in ``tests/acceptance/test_fork_and_exit.py``.
 """
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ import pytest
 from hokusai_core import ExperimentManager, Settings
 from hokusai_core.journal import EntryQuery
 from hokusai_core.testing import MockBackend
+from tests.support.signal_points import SignalPoint, points_of, spread
 
 pytestmark = [
     pytest.mark.timeout(1200),
@@ -24,43 +23,19 @@ pytestmark = [
 ]
 QUICK_POINTS = 60
 SOAK_POINTS = 600
-LIBRARY = tuple(
-    str(Path(__file__).parents[2] / package) for package in ("hokusai_core", "hokusai_backend_sql")
-)
 
 
-class Interrupter:
-    """Raises KeyboardInterrupt at the n-th point of a call at which Python looks for signals.
+def interrupted_at(point: int, function: Callable[[], Any]) -> bool:
+    """Call a function with Ctrl-C at a point; says whether it was interrupted."""
 
-    These are the entry of a function, and the return from one that is written in C.
-    """
+    def interrupt() -> None:
+        raise KeyboardInterrupt
 
-    def __init__(self, at: int) -> None:
-        self._left = at
-        self.points = 0
-
-    def call(self, function: Callable[[], Any]) -> bool:
-        """Call; says whether it returned, False where it was interrupted."""
-        sys.setprofile(self._look)
-        try:
-            function()
-        except KeyboardInterrupt:
-            return False
-        finally:
-            sys.setprofile(None)
+    try:
+        SignalPoint(point, interrupt).call(function)
+    except KeyboardInterrupt:
         return True
-
-    def _look(self, frame: FrameType, event: str, _: Any) -> None:
-        if event in ("call", "c_return") and frame.f_code.co_filename.startswith(LIBRARY):
-            self.points += 1
-            if self.points == self._left:
-                sys.setprofile(None)
-                raise KeyboardInterrupt
-
-
-def points(total: int, most: int) -> range:
-    """Choose points from the first to the last, spread over all of them."""
-    return range(1, total + 1, max(1, total // most))
+    return False
 
 
 @pytest.fixture(params=[QUICK_POINTS, pytest.param(SOAK_POINTS, marks=pytest.mark.soak)])
@@ -107,12 +82,6 @@ def drain(manager: ExperimentManager) -> None:
     assert (report.left, report.dead) == (0, 0), report.reasons
 
 
-def points_of(function: Callable[[], Any]) -> int:
-    counter = Interrupter(0)
-    assert counter.call(function)
-    return counter.points
-
-
 @pytest.mark.parametrize("away", [False, True], ids=["in health", "in an outage"])
 def test_a_write_that_is_interrupted_leaves_all_in_order(
     make_manager: Callable[[], ExperimentManager], mock: MockBackend, most: int, away: bool
@@ -124,9 +93,9 @@ def test_a_write_that_is_interrupted_leaves_all_in_order(
         run.log_metric("loss", -1.0, step=0)
     total = points_of(lambda: run.log_metric("loss", -1.0, step=1))
     returned, interrupted = {0, 1} if away else {1}, set()
-    for step, at in enumerate(points(total, most), 2):
-        done = Interrupter(at).call(lambda step=step: run.log_metric("loss", -1.0, step=step))
-        (returned if done else interrupted).add(step)
+    for step, at in enumerate(spread(total, most), 2):
+        cut = interrupted_at(at, lambda step=step: run.log_metric("loss", -1.0, step=step))
+        (interrupted if cut else returned).add(step)
         run.set_tag("step", step)
     assert len(interrupted) > min(total, most) // 2
     mock.up()
@@ -147,11 +116,11 @@ def test_a_first_write_that_is_interrupted_leaves_the_journal_usable(
     kept = {"counted"}
     tried = set()
     # Each is a journal opened anew; the points of its opening are the first ones.
-    for number, at in enumerate(points(total, min(most, 600) // 10)):
+    for number, at in enumerate(spread(total, min(most, 600) // 10)):
         manager = make_manager()
         name = f"interrupted {number}"
         tried.add(name)
-        Interrupter(at).call(lambda manager=manager, name=name: manager.start_run(run_name=name))
+        interrupted_at(at, lambda manager=manager, name=name: manager.start_run(run_name=name))
         with manager.start_run(run_name=f"after {number}", nested=True):
             kept.add(f"after {number}")
     mock.up()
@@ -177,13 +146,13 @@ def test_a_delivery_that_is_interrupted_goes_on(
     worker = manager.runtime._new_worker("interrupted")
     total = points_of(worker.run_once)
     drain(manager)
-    numbers = list(enumerate(points(total, most // 5), 1))
+    numbers = list(enumerate(spread(total, most // 5), 1))
     mock.down()
     for number, _ in numbers:
         write(number)
     mock.up()
     for _, at in numbers:
-        Interrupter(at).call(lambda: manager.runtime._new_worker("interrupted").run_once())
+        interrupted_at(at, lambda: manager.runtime._new_worker("interrupted").run_once())
     drain(manager)
     runs = mock.store.runs()
     assert sorted(run.info.run_name for run in runs) == sorted(
