@@ -189,7 +189,9 @@ class SyncWorker:
 
     def _drop_superseded(self, progress: Progress) -> None:
         """Settle what was retried, and was decided by a later operation meanwhile."""
-        left, superseded = without_superseded(progress.claim, self._journal.journal_read)
+        left, superseded = without_superseded(
+            progress.claim, self._journal.journal_read, lambda: self._keep_lease(progress)
+        )
         progress.left = creations_first(left)
         if superseded:
             self._settle(
