@@ -288,6 +288,8 @@ class SyncWorker:
         progress.step.dead += 1
         self._on_dead(entry, str(refusal))
         dead = cast("AnyOperation", entry.operation).provides
+        if not dead:
+            return
         for later in progress.left:
             if later.operation is not None and dead & later.operation.requires:
                 raise _Held(
