@@ -1,6 +1,7 @@
 """What a worker asks the primary, and the journal's id map, before it sends an operation."""
 
 import logging
+from collections import OrderedDict
 
 from hokusai_core.backends import OpenBackend
 from hokusai_core.clock import Clock, Deadline
@@ -49,14 +50,15 @@ class PrimaryLookups:
         self._primary = primary
         self._read_timeout = read_timeout
         self._clock = clock
-        self.ids: dict[str, str] = {}
-        """Primary ids by provisional ids, as far as this worker met them."""
+        self.ids: OrderedDict[str, str] = OrderedDict()
+        """Primary ids by provisional ids, as far as this worker met them, the last ones at the end."""
 
     def learn(self, provisional: str, primary: str) -> None:
-        """Remember what a creation gave."""
-        if len(self.ids) >= _REMEMBERED_IDS:
-            self.ids.clear()
+        """Remember what a creation gave; what was not needed for longest is forgotten."""
         self.ids[provisional] = primary
+        self.ids.move_to_end(provisional)
+        if len(self.ids) > _REMEMBERED_IDS:
+            self.ids.popitem(last=False)
 
     def resolved(self, operation: AnyOperation) -> AnyOperation:
         """Put primary ids in the place of provisional ones.
@@ -65,14 +67,15 @@ class PrimaryLookups:
             UnknownIdError: One of them is not known yet.
         """
         references = operation.references
-        unknown = tuple(name for name in references if name not in self.ids)
+        known = {name: self.ids[name] for name in references if name in self.ids}
+        unknown = tuple(name for name in references if name not in known)
         if unknown:
-            for provisional, primary in self._journal.journal_resolve(unknown).items():
-                self.learn(provisional, primary)
+            known.update(self._journal.journal_resolve(unknown))
         for name in references:
-            if name not in self.ids:
-                self.learn(name, self._search(name))
-        return operation.renamed(self.ids) if references else operation
+            if name not in known:
+                known[name] = self._search(name)
+            self.learn(name, known[name])
+        return operation.renamed(known) if references else operation
 
     def earlier_attempt(self, operation: AnyOperation, deadline: Deadline) -> Receipt | None:
         """Look whether an earlier attempt of a creation made it; the earliest one is adopted."""
