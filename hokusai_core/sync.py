@@ -74,6 +74,10 @@ class _Held(Exception):  # noqa: N818 - ends the work on a claim, and is no erro
         self.release = release
 
 
+class _GivenUpError(RejectedError):
+    """The server never refused it; the last attempt may take effect still."""
+
+
 class SyncWorker:
     """Delivers one stream after another from a journal to a primary.
 
@@ -284,7 +288,8 @@ class SyncWorker:
             str(refusal).rstrip("."),
             entry.op_id,
         )
-        self._settle(progress, [Settlement(op_id=entry.op_id, outcome="dead", error=str(refusal))])
+        late = isinstance(refusal, _GivenUpError)
+        self._settle(progress, [Settlement(entry.op_id, "dead", error=str(refusal), late=late)])
         progress.step.dead += 1
         self._on_dead(entry, str(refusal))
         dead = cast("AnyOperation", entry.operation).provides
@@ -376,7 +381,8 @@ class SyncWorker:
         self._poison.failed(entry.op_id, entry.kind)
         attempts = entry.attempts + 1
         if self._poison.is_poison(entry.op_id, entry.kind, attempts):
-            raise RejectedError(
+            verdict = _GivenUpError if failure.maybe_applied else RejectedError
+            raise verdict(
                 f"The server failed in all {attempts} attempts of this operation, while others of "
                 f"its kind succeeded. The last time: {failure}"
             ) from failure
