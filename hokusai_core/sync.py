@@ -39,6 +39,7 @@ from hokusai_core.errors import (
 from hokusai_core.hookspecs import Journal, OpenContent
 from hokusai_core.identifiers import rename_ids
 from hokusai_core.journal import ClaimRequest, QueuedOperation, Release, Settlement
+from hokusai_core.lease_keeping import kept_meanwhile, upload_limit
 from hokusai_core.model_tags import MODEL_ID
 from hokusai_core.operations import (
     AliasOperation,
@@ -364,7 +365,8 @@ class SyncWorker:
                 self._lookups.refuse_taken_model_id(operation, deadline)
                 deadline = Deadline(self._settings.write_timeout, self._clock)
                 self._keep_lease(progress)
-            return self._primary.write(operation, deadline, open_content)
+            with self._lease_kept(operation, progress):
+                return self._primary.write(operation, deadline, open_content)
         except (AuthenticationError, PermissionDeniedError) as refusal:
             # A token that expired, or a proxy that heals in steps: a pause, never a dead letter.
             raise CredentialsRejectedError.instead_of(refusal) from refusal
@@ -436,6 +438,18 @@ class SyncWorker:
             text = rename_ids(stream.read().decode(), self._lookups.ids).encode()
         changes = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
         return operation.model_copy(update=changes), lambda: io.BytesIO(text)
+
+    def _lease_kept(
+        self, operation: AnyOperation, progress: Progress
+    ) -> contextlib.AbstractContextManager[None]:
+        """Keep the claim while an artifact is sent, also after its last byte was read."""
+        if not isinstance(operation, LogArtifact):
+            return contextlib.nullcontext()
+        return kept_meanwhile(
+            lambda: self._keep_lease(progress),
+            progress.claim.lease_seconds / 4,
+            upload_limit(operation.size),
+        )
 
     def _keep_lease(self, progress: Progress) -> None:
         """Renew the claim where it has no room for another request."""
