@@ -158,7 +158,7 @@ def settle(connection: Connection, claim: Claim, settlements: Sequence[Settlemen
     superseded = [row for row in waiting if by_op_id[row.op_id].outcome == "superseded"]
     _deliver(connection, delivered, by_op_id)
     _supersede(connection, superseded)
-    _bury(connection, dead, by_op_id)
+    _bury(connection, dead, by_op_id, stream.now + stream.late_effect_seconds)
     # What a person discarded meanwhile, and the primary has all the same, keeps its mapping.
     id_mapping.remember(
         connection,
@@ -272,22 +272,32 @@ _BURY = (
         settled_at=database_now(),
         attempts=operations.c.attempts + 1,
         error=bindparam("reason"),
-        not_before=0.0,
-        unmarked_not_before=0.0,
+        not_before=bindparam("window_end"),
+        unmarked_not_before=bindparam("window_end"),
     )
 )
-"""The primary's refusal is an answer, so that no late effect has to be waited for at a retry."""
 
 
 def _bury(
     connection: Connection,
     rows: Sequence[AnyRow],
     by_op_id: dict[str, Settlement],
+    window_end: float,
 ) -> None:
+    """Make dead letters; a refusal is an answer, after which no late effect has to be waited for."""
     if rows:
         connection.execute(
             _BURY,
-            [{"settled": row.sequence, "reason": by_op_id[row.op_id].error} for row in rows],
+            [
+                {
+                    "settled": row.sequence,
+                    "reason": by_op_id[row.op_id].error,
+                    "window_end": window_end
+                    if by_op_id[row.op_id].late and row.late_effects_matter
+                    else 0.0,
+                }
+                for row in rows
+            ],
         )
 
 

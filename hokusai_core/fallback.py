@@ -53,7 +53,10 @@ class FallbackStore:
         self._on_open = on_open
         self._append_earlier = before_reading
         self._answered = False
-        self._spooled: set[str] | None = None
+        self._last_spooled: object | None = None
+        """Another object after each write to the spool; None while this process knows of none."""
+        self._empty_since: dict[str, object | None] = {}
+        """By destination: ``_last_spooled`` as it was before the spool was found to hold nothing."""
 
     @property
     def journal(self) -> Journal:
@@ -88,19 +91,23 @@ class FallbackStore:
             spool = self.spool
         except JournalUnavailableError as failure:
             raise _kept_nowhere(entry, cause, [*failures, failure]) from failure
-        if not (spool and self._stays_on_spool(spool)):
+        if not (spool and self._stays_on_spool(spool, entry.destination)):
             try:
                 self._append_to_journal(entry, open_content, last_resort=spool is None)
                 return "journal"
             except JournalUnavailableError as failure:
                 failures.append(failure)
         if spool:
+            maybe_there = True
             try:
                 spool.journal_append((entry,), open_content)
-                self._spooled = {*(self._spooled or ()), entry.stream}
                 return "spool"
             except JournalUnavailableError as failure:
+                maybe_there = failure.maybe_applied
                 failures.append(failure)
+            finally:
+                if maybe_there:
+                    self._last_spooled = object()
         raise _kept_nowhere(entry, cause, failures) from failures[-1]
 
     def note(self, operation: AnyOperation, destination: str, primary_id: str) -> None:
@@ -228,21 +235,25 @@ class FallbackStore:
         if spool := self.spool:
             yield spool
 
-    def _stays_on_spool(self, spool: Journal) -> bool:
+    def _stays_on_spool(self, spool: Journal, destination: str) -> bool:
         """Whether something that this process, or one before it, put on the spool is still there.
 
-        Until it is forwarded everything goes there, so that nothing comes to the journal before
-        what it waits for.
+        Until it is forwarded all of its destination goes there, so that nothing comes to the journal
+        before what it waits for. That there is nothing holds as long as the last write to the spool is
+        the one before the question.
         """
+        # No lock, because a signal handler may log at any point of this.
+        last = self._last_spooled
+        if self._empty_since.get(destination, self) is last:
+            return False
         try:
-            if self._spooled is None:
-                found = spool.journal_read(EntryQuery())
-                self._spooled = {entry.stream for entry in found}
-            if self._spooled and spool.journal_unsettled(tuple(self._spooled)):
+            if spool.journal_read(EntryQuery(destination=destination, limit=1)):
+                if last is None:
+                    self._last_spooled = object()
                 return True
         except JournalUnavailableError:
-            return bool(self._spooled)
-        self._spooled = set()
+            return last is not None
+        self._empty_since[destination] = last
         return False
 
     def _before_reading(self) -> None:

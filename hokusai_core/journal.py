@@ -151,13 +151,16 @@ class Settlement(NamedTuple):
     """What became of one claimed operation.
 
     ``primary_id`` is what the primary calls a creation's result; the mapping from the provisional
-    id is written in the same transaction. ``error`` is the reason of a dead letter.
+    id is written in the same transaction. ``error`` is the reason of a dead letter. ``late`` says that
+    a dead letter may take effect still, because it was given up and not refused: retried, it waits out
+    the late-effect window.
     """
 
     op_id: str
     outcome: Outcome
     primary_id: str = ""
     error: str = ""
+    late: bool = False
 
 
 class Release(Value):

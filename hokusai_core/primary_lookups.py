@@ -1,6 +1,8 @@
 """What a worker asks the primary, and the journal's id map, before it sends an operation."""
 
 import logging
+from collections import OrderedDict
+from typing import NamedTuple
 
 from hokusai_core.backends import OpenBackend
 from hokusai_core.clock import Clock, Deadline
@@ -22,6 +24,21 @@ from hokusai_core.queries import VersionQuery
 logger = logging.getLogger(__name__)
 
 _REMEMBERED_IDS = 10_000
+_FIRST_PAUSE_SECONDS = 4.0
+"""A little less than the time after which a worker looks again, so that no look just misses it."""
+
+_LONGEST_PAUSE_SECONDS = 300.0
+
+
+class _InVain(NamedTuple):
+    """A search that found nothing: how long to pause after it, and until when."""
+
+    pause: float
+    until: float
+
+
+_searched: dict[tuple[str, str], _InVain] = {}
+"""By destination and id. The process's, because workers are made anew for each round of a drain."""
 
 
 class UnknownIdError(Exception):
@@ -49,14 +66,15 @@ class PrimaryLookups:
         self._primary = primary
         self._read_timeout = read_timeout
         self._clock = clock
-        self.ids: dict[str, str] = {}
-        """Primary ids by provisional ids, as far as this worker met them."""
+        self.ids: OrderedDict[str, str] = OrderedDict()
+        """Primary ids by provisional ids, as far as this worker met them, the last ones at the end."""
 
     def learn(self, provisional: str, primary: str) -> None:
-        """Remember what a creation gave."""
-        if len(self.ids) >= _REMEMBERED_IDS:
-            self.ids.clear()
+        """Remember what a creation gave; what was not needed for longest is forgotten."""
         self.ids[provisional] = primary
+        self.ids.move_to_end(provisional)
+        if len(self.ids) > _REMEMBERED_IDS:
+            self.ids.popitem(last=False)
 
     def resolved(self, operation: AnyOperation) -> AnyOperation:
         """Put primary ids in the place of provisional ones.
@@ -65,14 +83,15 @@ class PrimaryLookups:
             UnknownIdError: One of them is not known yet.
         """
         references = operation.references
-        unknown = tuple(name for name in references if name not in self.ids)
+        known = {name: self.ids[name] for name in references if name in self.ids}
+        unknown = tuple(name for name in references if name not in known)
         if unknown:
-            for provisional, primary in self._journal.journal_resolve(unknown).items():
-                self.learn(provisional, primary)
+            known.update(self._journal.journal_resolve(unknown))
         for name in references:
-            if name not in self.ids:
-                self.learn(name, self._search(name))
-        return operation.renamed(self.ids) if references else operation
+            if name not in known:
+                known[name] = self._search(name)
+            self.learn(name, known[name])
+        return operation.renamed(known) if references else operation
 
     def earlier_attempt(self, operation: AnyOperation, deadline: Deadline) -> Receipt | None:
         """Look whether an earlier attempt of a creation made it; the earliest one is adopted."""
@@ -140,7 +159,18 @@ class PrimaryLookups:
                 return
 
     def _search(self, identifier: str) -> str:
-        """Find what was created through another journal, by its tag on the primary."""
+        """Find what was created through another journal, by its tag on the primary.
+
+        Each search that finds nothing doubles the pause until the next one: a server may have to look
+        through all that it has.
+
+        Raises:
+            UnknownIdError: It was not found, or is not searched for at this moment.
+        """
+        key = (self._primary.destination, identifier)
+        last = _searched.get(key)
+        if last is not None and self._clock.monotonic() < last.until:
+            raise UnknownIdError(identifier)
         creation = creation_of(identifier)
         found: tuple[str, ...] = ()
         if creation:
@@ -154,6 +184,16 @@ class PrimaryLookups:
                 )
             except BackendError as failure:
                 logger.debug("The search for %s failed: %s", identifier, failure)
+                raise UnknownIdError(identifier) from failure
         if not found:
+            self._note_in_vain(key)
             raise UnknownIdError(identifier)
+        _searched.pop(key, None)
         return found[0]
+
+    def _note_in_vain(self, key: tuple[str, str]) -> None:
+        last = _searched.get(key)
+        pause = min(last.pause * 2, _LONGEST_PAUSE_SECONDS) if last else _FIRST_PAUSE_SECONDS
+        if len(_searched) >= _REMEMBERED_IDS:
+            _searched.clear()
+        _searched[key] = _InVain(pause, self._clock.monotonic() + pause)

@@ -6,7 +6,7 @@ file) must then not be written over. The worker asks under its claim, so nothing
 delivered meanwhile.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 
 from hokusai_core.journal import Claim, EntryQuery, QueuedOperation
 from hokusai_core.operations import (
@@ -22,7 +22,9 @@ from hokusai_core.operations import (
 
 ReadEntries = Callable[[EntryQuery], tuple[QueuedOperation, ...]]
 
-_PAGE = 1000
+_PAGE = 500
+"""Entries of a page: few enough that one is read, with the longest batches, well within a lease."""
+
 _KINDS = (
     "log_batch",
     "update_run",
@@ -35,13 +37,14 @@ _KINDS = (
 
 
 def without_superseded(
-    claim: Claim, read: ReadEntries
+    claim: Claim, read: ReadEntries, before_read: Callable[[], None]
 ) -> tuple[tuple[QueuedOperation, ...], tuple[str, ...]]:
     """Take out of a claim what later delivered operations have decided.
 
     Args:
         claim: What was claimed; the lease runs.
         read: The journal's hook ``journal_read``.
+        before_read: Called before each page is read; keeps the lease.
 
     Returns:
         What is left to send, in order: an operation that sets several things is left with those
@@ -49,15 +52,25 @@ def without_superseded(
 
     Raises:
         JournalUnavailableError: The journal cannot be reached.
+        LeaseLostError: The claim is over.
     """
+    names = {
+        entry.op_id: decided_by(entry.operation)
+        for entry in claim.operations
+        if entry.retried_at is not None and entry.operation is not None
+    }
+    retried = [entry for entry in claim.operations if names.get(entry.op_id)]
+    last = _last_decisions(
+        claim, {entry.sequence: names[entry.op_id] for entry in retried}, read, before_read
+    )
     left: list[QueuedOperation] = []
     superseded: list[str] = []
     for entry in claim.operations:
-        operation = entry.operation if entry.retried_at is not None else None
-        if operation is None or not decided_by(operation):
+        gone = {name for name in names.get(entry.op_id, ()) if last.get(name, 0) > entry.sequence}
+        if not gone or entry.operation is None:
             left.append(entry)
             continue
-        reduced = reduced_by(operation, _delivered_after(entry, read))
+        reduced = _without(entry.operation, gone)
         if reduced is None:
             superseded.append(entry.op_id)
         else:
@@ -83,15 +96,9 @@ def decided_by(operation: AnyOperation) -> frozenset[str]:
     return frozenset()
 
 
-def reduced_by(operation: AnyOperation, later: Iterable[AnyOperation]) -> AnyOperation | None:
-    """Give an operation without what later ones decided; None where nothing is left of it."""
-    left = set(decided_by(operation))
-    for other in later:
-        left -= decided_by(other)
-        if not left:
-            break
-    if len(left) == len(decided_by(operation)):
-        return operation
+def _without(operation: AnyOperation, gone: set[str]) -> AnyOperation | None:
+    """Give an operation without what others decided; None where nothing is left of it."""
+    left = set(decided_by(operation) - gone)
     if isinstance(operation, LogBatch):
         tags = _tags_in(operation.tags, left)
         if not tags and not operation.metrics and not operation.params:
@@ -103,8 +110,8 @@ def reduced_by(operation: AnyOperation, later: Iterable[AnyOperation]) -> AnyOpe
         return operation.model_copy(update={"tags": _tags_in(operation.tags, left)})
     if isinstance(operation, UpdateRun):
         names = {"status": "status", "end_time": "end_time", "run_name": f"tag/{RUN_NAME_TAG}"}
-        gone = {field: None for field, name in names.items() if name not in left}
-        return operation.model_copy(update=gone)
+        emptied = {field: None for field, name in names.items() if name not in left}
+        return operation.model_copy(update=emptied)
     return operation
 
 
@@ -112,18 +119,45 @@ def _tags_in(tags: dict[str, str], names: set[str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if f"tag/{key}" in names}
 
 
-def _delivered_after(entry: QueuedOperation, read: ReadEntries) -> Iterator[AnyOperation]:
-    """Read the later operations of the stream that the primary has."""
-    after = entry.sequence
-    while page := read(
-        EntryQuery(
-            destination=entry.destination,
-            streams=(entry.stream,),
-            kinds=_KINDS,
-            states=("delivered",),
-            after=after,
-            limit=_PAGE,
+def _last_decisions(
+    claim: Claim,
+    wanted: dict[int, frozenset[str]],
+    read: ReadEntries,
+    before_read: Callable[[], None],
+) -> dict[str, int]:
+    """Find by which later operations that the primary has the names were decided.
+
+    Args:
+        claim: Names the stream.
+        wanted: What each retried operation decides, by its sequence number.
+        read: The journal's hook ``journal_read``.
+        before_read: Called before each page is read.
+
+    Returns:
+        For each name that was decided later than by the first of them, the number of an operation
+        that did so: the last one, or one that came after all who ask.
+    """
+    open_names = {name: sequence for sequence in sorted(wanted) for name in wanted[sequence]}
+    found: dict[str, int] = {}
+    after = min(wanted, default=0)
+    while open_names:
+        before_read()
+        page = read(
+            EntryQuery(
+                destination=claim.destination,
+                streams=(claim.stream,),
+                kinds=_KINDS,
+                states=("delivered",),
+                after=after,
+                limit=_PAGE,
+            )
         )
-    ):
-        yield from (later.operation for later in page if later.operation is not None)
+        if not page:
+            break
         after = page[-1].sequence
+        for later in page:
+            for name in decided_by(later.operation) if later.operation else ():
+                found[name] = later.sequence
+                if later.sequence > open_names.get(name, later.sequence):
+                    del open_names[name]
+    return found

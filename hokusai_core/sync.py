@@ -39,6 +39,7 @@ from hokusai_core.errors import (
 from hokusai_core.hookspecs import Journal, OpenContent
 from hokusai_core.identifiers import rename_ids
 from hokusai_core.journal import ClaimRequest, QueuedOperation, Release, Settlement
+from hokusai_core.lease_keeping import kept_meanwhile, upload_limit
 from hokusai_core.model_tags import MODEL_ID
 from hokusai_core.operations import (
     AliasOperation,
@@ -72,6 +73,10 @@ class _Held(Exception):  # noqa: N818 - ends the work on a claim, and is no erro
     def __init__(self, release: Release) -> None:
         super().__init__(release.error or release.waiting_for)
         self.release = release
+
+
+class _GivenUpError(RejectedError):
+    """The server never refused it; the last attempt may take effect still."""
 
 
 class SyncWorker:
@@ -189,7 +194,9 @@ class SyncWorker:
 
     def _drop_superseded(self, progress: Progress) -> None:
         """Settle what was retried, and was decided by a later operation meanwhile."""
-        left, superseded = without_superseded(progress.claim, self._journal.journal_read)
+        left, superseded = without_superseded(
+            progress.claim, self._journal.journal_read, lambda: self._keep_lease(progress)
+        )
         progress.left = creations_first(left)
         if superseded:
             self._settle(
@@ -282,10 +289,13 @@ class SyncWorker:
             str(refusal).rstrip("."),
             entry.op_id,
         )
-        self._settle(progress, [Settlement(op_id=entry.op_id, outcome="dead", error=str(refusal))])
+        late = isinstance(refusal, _GivenUpError)
+        self._settle(progress, [Settlement(entry.op_id, "dead", error=str(refusal), late=late)])
         progress.step.dead += 1
         self._on_dead(entry, str(refusal))
         dead = cast("AnyOperation", entry.operation).provides
+        if not dead:
+            return
         for later in progress.left:
             if later.operation is not None and dead & later.operation.requires:
                 raise _Held(
@@ -355,7 +365,8 @@ class SyncWorker:
                 self._lookups.refuse_taken_model_id(operation, deadline)
                 deadline = Deadline(self._settings.write_timeout, self._clock)
                 self._keep_lease(progress)
-            return self._primary.write(operation, deadline, open_content)
+            with self._lease_kept(operation, progress):
+                return self._primary.write(operation, deadline, open_content)
         except (AuthenticationError, PermissionDeniedError) as refusal:
             # A token that expired, or a proxy that heals in steps: a pause, never a dead letter.
             raise CredentialsRejectedError.instead_of(refusal) from refusal
@@ -372,7 +383,8 @@ class SyncWorker:
         self._poison.failed(entry.op_id, entry.kind)
         attempts = entry.attempts + 1
         if self._poison.is_poison(entry.op_id, entry.kind, attempts):
-            raise RejectedError(
+            verdict = _GivenUpError if failure.maybe_applied else RejectedError
+            raise verdict(
                 f"The server failed in all {attempts} attempts of this operation, while others of "
                 f"its kind succeeded. The last time: {failure}"
             ) from failure
@@ -426,6 +438,18 @@ class SyncWorker:
             text = rename_ids(stream.read().decode(), self._lookups.ids).encode()
         changes = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
         return operation.model_copy(update=changes), lambda: io.BytesIO(text)
+
+    def _lease_kept(
+        self, operation: AnyOperation, progress: Progress
+    ) -> contextlib.AbstractContextManager[None]:
+        """Keep the claim while an artifact is sent, also after its last byte was read."""
+        if not isinstance(operation, LogArtifact):
+            return contextlib.nullcontext()
+        return kept_meanwhile(
+            lambda: self._keep_lease(progress),
+            progress.claim.lease_seconds / 4,
+            upload_limit(operation.size),
+        )
 
     def _keep_lease(self, progress: Progress) -> None:
         """Renew the claim where it has no room for another request."""

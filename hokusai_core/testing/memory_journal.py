@@ -147,6 +147,10 @@ class MemoryJournal(JournalFaults):
             for settlement in settled:
                 entry = self._active[settlement.op_id]
                 entry.error = settlement.error
+                if settlement.outcome == "dead":
+                    late = settlement.late and entry.operation.late_effects_matter
+                    entry.not_before = now + stream.late_effect_seconds if late else 0.0
+                    stream.before.pop(settlement.op_id, None)
                 self._finish(entry, settlement.outcome, now, settlement.primary_id)
             self._begin_lease(stream, now + claim.lease_seconds)
             self._commit("journal_settle")
@@ -247,7 +251,7 @@ class MemoryJournal(JournalFaults):
             dead = [entry for entry in self._chosen(op_ids) if entry.state == "dead"]
             for entry in dead:
                 entry.state, entry.settled_at, entry.retried_at = "waiting", None, now
-                entry.not_before = now
+                entry.not_before = max(entry.not_before, now)
                 self._streams.setdefault(entry.stream, StreamRecord()).next_attempt_at = now
             self._commit("journal_retry")
             return len(dead)
