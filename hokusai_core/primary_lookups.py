@@ -2,7 +2,6 @@
 
 import logging
 from collections import OrderedDict
-from typing import NamedTuple
 
 from hokusai_core.backends import OpenBackend
 from hokusai_core.clock import Clock, Deadline
@@ -20,25 +19,11 @@ from hokusai_core.operations import (
     SetAlias,
 )
 from hokusai_core.queries import VersionQuery
+from hokusai_core.search_pauses import SearchPauses
 
 logger = logging.getLogger(__name__)
 
 _REMEMBERED_IDS = 10_000
-_FIRST_PAUSE_SECONDS = 4.0
-"""A little less than the time after which a worker looks again, so that no look just misses it."""
-
-_LONGEST_PAUSE_SECONDS = 300.0
-
-
-class _InVain(NamedTuple):
-    """A search that found nothing: how long to pause after it, and until when."""
-
-    pause: float
-    until: float
-
-
-_searched: dict[tuple[str, str], _InVain] = {}
-"""By destination and id. The process's, because workers are made anew for each round of a drain."""
 
 
 class UnknownIdError(Exception):
@@ -57,15 +42,22 @@ class PrimaryLookups:
         primary: Where operations go.
         read_timeout: Seconds that the search for one id may take.
         clock: Time.
+        pauses: Between searches for an id that was not found.
     """
 
     def __init__(
-        self, journal: Journal, primary: OpenBackend, read_timeout: float, clock: Clock
+        self,
+        journal: Journal,
+        primary: OpenBackend,
+        read_timeout: float,
+        clock: Clock,
+        pauses: SearchPauses,
     ) -> None:
         self._journal = journal
         self._primary = primary
         self._read_timeout = read_timeout
         self._clock = clock
+        self._pauses = pauses
         self.ids: OrderedDict[str, str] = OrderedDict()
         """Primary ids by provisional ids, as far as this worker met them, the last ones at the end."""
 
@@ -161,15 +153,10 @@ class PrimaryLookups:
     def _search(self, identifier: str) -> str:
         """Find what was created through another journal, by its tag on the primary.
 
-        Each search that finds nothing doubles the pause until the next one: a server may have to look
-        through all that it has.
-
         Raises:
             UnknownIdError: It was not found, or is not searched for at this moment.
         """
-        key = (self._primary.destination, identifier)
-        last = _searched.get(key)
-        if last is not None and self._clock.monotonic() < last.until:
+        if not self._pauses.is_over(identifier, self._clock.monotonic()):
             raise UnknownIdError(identifier)
         creation = creation_of(identifier)
         found: tuple[str, ...] = ()
@@ -186,14 +173,7 @@ class PrimaryLookups:
                 logger.debug("The search for %s failed: %s", identifier, failure)
                 raise UnknownIdError(identifier) from failure
         if not found:
-            self._note_in_vain(key)
+            self._pauses.begin(identifier, self._clock.monotonic())
             raise UnknownIdError(identifier)
-        _searched.pop(key, None)
+        self._pauses.forget(identifier)
         return found[0]
-
-    def _note_in_vain(self, key: tuple[str, str]) -> None:
-        last = _searched.get(key)
-        pause = min(last.pause * 2, _LONGEST_PAUSE_SECONDS) if last else _FIRST_PAUSE_SECONDS
-        if len(_searched) >= _REMEMBERED_IDS:
-            _searched.clear()
-        _searched[key] = _InVain(pause, self._clock.monotonic() + pause)

@@ -54,6 +54,7 @@ from hokusai_core.resolution import BackendSelection, settings_with
 from hokusai_core.retention import Pruner
 from hokusai_core.router import Circuits, Router
 from hokusai_core.run_reads import RunReader
+from hokusai_core.search_pauses import SearchPauses
 from hokusai_core.selected_plugins import backend_config, check_for_other_processes, journal_plugin
 from hokusai_core.settings import Delivery, Durability
 from hokusai_core.snapshots import RunSnapshots
@@ -171,6 +172,7 @@ class Runtime:
         self._closed = False
         self._pruner = Pruner(self._journals, settings.retention_seconds, clock)
         self._poison = PoisonGuard(settings.max_attempts)
+        self._search_pauses = SearchPauses()
         register_process_hooks(self)
 
     @classmethod
@@ -459,6 +461,7 @@ class Runtime:
             _worker_name(purpose),
             self.clock,
             self._poison,
+            self._search_pauses,
             self.events.delivered,
             self._dead,
             overlap=overlap,

@@ -53,6 +53,7 @@ from hokusai_core.poison import PoisonGuard
 from hokusai_core.primary_lookups import PrimaryLookups, UnknownIdError
 from hokusai_core.retry import full_jitter
 from hokusai_core.router import Circuits
+from hokusai_core.search_pauses import SearchPauses
 from hokusai_core.settings import Settings
 from hokusai_core.superseding import without_superseded
 from hokusai_core.watched import watched
@@ -94,6 +95,7 @@ class SyncWorker:
         clock: Time; goes on while the machine is suspended.
         poison: What the workers of this process know of operations that always fail; not given,
             the worker has its own.
+        pauses: How long they do not search for ids that nobody knew; the same.
         on_delivered: Called after an operation was settled as delivered, with the operation, with
             what was sent of it, and with the id of what it made; returns at once.
         on_dead: Called after an operation was settled as a dead letter; returns at once.
@@ -110,6 +112,7 @@ class SyncWorker:
         name: str,
         clock: Clock,
         poison: PoisonGuard | None = None,
+        pauses: SearchPauses | None = None,
         on_delivered: Callable[[AnyOperation, AnyOperation, str], None] = lambda *_: None,
         on_dead: Callable[[QueuedOperation, str], None] = lambda *_: None,
         *,
@@ -125,7 +128,9 @@ class SyncWorker:
         self._poison = poison or PoisonGuard(settings.max_attempts)
         self._on_delivered = on_delivered
         self._on_dead = on_dead
-        self._lookups = PrimaryLookups(journal, primary, settings.read_timeout, clock)
+        self._lookups = PrimaryLookups(
+            journal, primary, settings.read_timeout, clock, pauses or SearchPauses()
+        )
         self._overlap = overlap
         self._behind = Behind("hokusai-settle")
         self._claim_limit = _CLAIM_LIMIT
