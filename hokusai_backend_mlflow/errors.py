@@ -168,7 +168,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     try:
         seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
         return min(max(0.0, seconds), _LONGEST_WAIT)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -198,7 +198,7 @@ def _mlflow_error(body: bytes) -> tuple[str, str]:
     """Give the error code and message of an MLflow error; ("", "") where it is none."""
     try:
         answer: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "", ""
     if not isinstance(answer, dict) or not isinstance(answer.get("error_code"), str):
         return "", ""

@@ -86,6 +86,14 @@ def test_transient_answers(
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_message_that_no_database_stores_is_cleaned(stub: MakeStub, status: int) -> None:
+    body = b'{"error_code": "BAD_REQUEST", "message": "cut \\ud83d and \\u0000 here"}'
+    with pytest.raises(UnavailableError) as caught:
+        opened(stub(Answer(status, body)).url).write(BATCH, soon())
+    assert "cut ? and \ufffd here" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
