@@ -20,7 +20,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from hokusai_backend_mlflow.destination import without_credentials
 from hokusai_backend_mlflow.errors import FAST_SECONDS, from_answer, from_failure
 from hokusai_backend_mlflow.request_headers import RequestHeaders
-from hokusai_backend_mlflow.sent_secrets import without_secrets
+from hokusai_backend_mlflow.sent_secrets import secrets_of, without_secrets
 from hokusai_backend_mlflow.watched_sockets import Watch, WatchedAdapter, watching
 from hokusai_core.clock import Deadline
 from hokusai_core.errors import BackendError, HokusaiError, UnavailableError
@@ -135,7 +135,7 @@ class Transport:
             if not _answers(values, response):
                 raise ValueError("another service's answer")
             parse_dict(js_dict=values, message=response)
-        except (ValueError, ParseError, TypeError, AttributeError) as cause:
+        except (ValueError, ParseError, TypeError, AttributeError, RecursionError) as cause:
             raise not_mlflows(answer, what) from cause
         return response
 
@@ -180,10 +180,17 @@ class Transport:
         if answer.status_code != _OK:
             fast = time.monotonic() - began < FAST_SECONDS
             body = b"" if answer.is_redirect else _content(answer)
+            secrets = secrets_of(answer.request)
             failure = from_answer(
-                answer.status_code, answer.headers, body, what, proven=proven, fast=fast
+                answer.status_code,
+                answer.headers,
+                body,
+                what,
+                proven=proven,
+                fast=fast,
+                secrets=secrets,
             )
-            raise without_secrets(failure, answer.request)
+            raise without_secrets(failure, secrets)
         if writes:
             self._proven = creds
         return answer
@@ -249,7 +256,7 @@ class Transport:
         try:
             info = self.send("GET", _SERVER_INFO, Watch(limit.remaining)).json()
             enabled = bool(info.get("workspaces_enabled"))
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             enabled = False
         if not enabled:
             raise UnavailableError(
@@ -281,7 +288,7 @@ def not_mlflows(answer: requests.Response, what: str) -> BackendError:
     """Give the error for an answer with status 200 that MLflow would not give."""
     fast = answer.elapsed.total_seconds() < FAST_SECONDS
     failure = from_answer(_OK, answer.headers, answer.content, what, proven=True, fast=fast)
-    return without_secrets(failure, answer.request)
+    return without_secrets(failure, secrets_of(answer.request))
 
 
 def joined(uri: str, netloc: str) -> str:

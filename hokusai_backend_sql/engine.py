@@ -234,7 +234,9 @@ class Database:
                 "HOKUSAI_DATA_DIR."
             ) from cause
 
-    def _translate(self, cause: SQLAlchemyError | UnicodeError, *, commit_under_way: bool) -> Exception:
+    def _translate(
+        self, cause: SQLAlchemyError | UnicodeError, *, commit_under_way: bool
+    ) -> Exception:
         return translate(cause, place=self.place, role=self.role, commit_under_way=commit_under_way)
 
     def _unavailable(self, message: str) -> Exception:
