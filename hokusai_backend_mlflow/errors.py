@@ -101,7 +101,10 @@ def from_answer(
     if code or status >= _SERVER_ERROR or status == _REQUEST_TIMEOUT:
         shown = f"{code}: {message}" if code else "no answer of MLflow's"
         return UnavailableError(
-            f"{what}: HTTP {status}, {shown}", maybe_applied=True, retry_after=wait, fast=fast
+            f"{what}: HTTP {status}, {_sentence(shown)}",
+            maybe_applied=True,
+            retry_after=wait,
+            fast=fast,
         )
     kind = headers.get("Content-Type", "no content type")
     return UnavailableError(
@@ -213,6 +216,10 @@ def _mlflow_error(body: bytes, secrets: Collection[str]) -> tuple[str, str]:
     # Before it is cut: half a secret would not be found any more.
     message = hide_credentials(str(answer.get("message", "")), secrets)
     return answer["error_code"], _shortened(message)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
 
 
 def _shortened(text: str) -> str:

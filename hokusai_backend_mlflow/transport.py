@@ -105,7 +105,7 @@ class Transport:
         except (MlflowException, ValueError) as cause:
             raise ConfigurationError(
                 f"MLflow's variables for {self.shown_uri} cannot be used: "
-                f"{hide_credentials(str(cause))}"
+                f"{hide_credentials(str(cause)).rstrip('.')}."
             ) from cause
         if self._api_key:
             creds.host = without_credentials(self.uri)

@@ -15,6 +15,7 @@ from mlflow.utils import validation as mlflow_validation
 from hokusai_core import limits, validation
 from hokusai_core.errors import InvalidInputError
 from hokusai_core.identifiers import IdKind, new_op_id, provisional_id
+from hokusai_core.model_tags import json_tag
 
 NUL, SURROGATE = "a\x00b", "a\ud800b"
 NO_TEXTS = (None, 1, 1.5, True, b"x", [], {}, object(), str)
@@ -249,6 +250,12 @@ def test_names_that_a_store_does_not_keep_are_refused(path: str, told: str) -> N
     with pytest.raises(InvalidInputError, match=re.escape(told)):
         validation.artifact_path(path)
     assert validation.plain_path(path) == path
+
+
+@pytest.mark.parametrize("value", [[1], "text", 1])
+def test_a_json_tag_that_is_no_dict_is_told_once(value: object) -> None:
+    with pytest.raises(InvalidInputError, match=r"^metadata must be a dict, not \w+\.$"):
+        json_tag(value, "metadata")
 
 
 # Numbers

@@ -86,6 +86,12 @@ def test_transient_answers(
     assert len(server.requests) == 1
 
 
+def test_the_message_of_an_outage_ends_with_one_full_stop(stub: MakeStub) -> None:
+    for body in (b"", b'{"error_code": "INTERNAL_ERROR", "message": "The disk is full."}'):
+        with pytest.raises(UnavailableError, match=r"[^.]\.$"):
+            opened(stub(Answer(503, body)).url).write(BATCH, soon())
+
+
 @pytest.mark.parametrize("status", [400, 500])
 def test_a_message_that_no_database_stores_is_cleaned(stub: MakeStub, status: int) -> None:
     body = b'{"error_code": "BAD_REQUEST", "message": "cut \\ud83d and \\u0000 here"}'
