@@ -105,7 +105,7 @@ class _ProxiedFiles:
                 )
                 for entry in answer.json().get("files", [])
             ]
-        except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as cause:
             what = f"Listing artifacts at {self._transport.shown_uri}"
             raise not_mlflows(answer, what) from cause
         itself = posixpath.join(path, posixpath.basename(path))

@@ -3,11 +3,12 @@
 This module imports MLflow (over a second) only then, and opens no connection before.
 """
 
+import os
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from hokusai_backend_mlflow.destination import Addresses, is_http, without_credentials
+from hokusai_backend_mlflow.destination import Addresses, is_http, sqlite_file, without_credentials
 from hokusai_backend_mlflow.errors import from_mlflow
 from hokusai_core.clock import Deadline
 from hokusai_core.operations import ArtifactOwner
@@ -42,6 +43,15 @@ class Client:
     def tracking_shown(self) -> str:
         """The tracking address without credentials."""
         return without_credentials(self._addresses.tracking_uri)
+
+    @property
+    def tracking_file_is_missing(self) -> bool:
+        """Whether tracking is a SQLite file that is not there, and that a write can make."""
+        file = sqlite_file(self._addresses.tracking_uri)
+        if file is None or file.exists():
+            return False
+        nearest = next(folder for folder in file.parents if folder.exists())
+        return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
     @property
     def registry_shown(self) -> str:

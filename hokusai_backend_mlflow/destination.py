@@ -14,6 +14,8 @@ HTTP_SCHEMES = frozenset({"http", "https"})
 DATABASE_SCHEMES = frozenset({"sqlite", "postgresql", "mysql", "mssql"})
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+_DATABRICKS_NAMES = frozenset({"databricks", "databricks-uc", "uc"})
+"""MLflow's own names of it, beside the scheme ``databricks``."""
 _WORKSPACE_VARIABLE = "MLFLOW_WORKSPACE"
 
 
@@ -63,6 +65,13 @@ def is_http(uri: str) -> bool:
     return _scheme(uri) in HTTP_SCHEMES
 
 
+def sqlite_file(uri: str) -> Path | None:
+    """Give the file of a SQLite address that :func:`resolve` gave; None for any other address."""
+    if not _scheme(uri).startswith("sqlite"):
+        return None
+    return Path(uri.partition(":///")[2].partition("?")[0])
+
+
 def without_credentials(uri: str) -> str:
     """Give an address without user, password, query and fragment, for messages."""
     parts = urlsplit(uri)
@@ -87,6 +96,11 @@ def _checked(uri: str, variable: str) -> str:
         return _absolute_sqlite(uri)
     if dialect in DATABASE_SCHEMES:
         return uri
+    if scheme.startswith("databricks") or uri in _DATABRICKS_NAMES:
+        raise ConfigurationError(
+            f"{variable} names Databricks, which is not supported. Give a server (http://host:port) or "
+            "a database (sqlite:////path/mlflow.db, postgresql://...)."
+        )
     if scheme in ("", "file") or re.fullmatch(r"[a-z]", scheme):
         raise ConfigurationError(
             f"{variable} names a folder ({without_credentials(uri)}). MLflow's file stores are "

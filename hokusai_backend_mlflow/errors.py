@@ -7,7 +7,7 @@ import email.utils
 import json
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from hokusai_core.addresses import hide_credentials
@@ -66,7 +66,14 @@ _CREDENTIAL_HELP = (
 
 
 def from_answer(
-    status: int, headers: Mapping[str, str], body: bytes, what: str, *, proven: bool, fast: bool
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    what: str,
+    *,
+    proven: bool,
+    fast: bool,
+    secrets: Collection[str] = (),
 ) -> BackendError:
     """Give the error that an answer means which is not a success of MLflow's.
 
@@ -77,10 +84,11 @@ def from_answer(
         what: What was asked, for the message.
         proven: Whether these credentials have had a successful write here.
         fast: Whether the answer came at once.
+        secrets: What the request was sent with, to be taken out of the server's text.
 
     """
     wait = retry_after(headers)
-    code, message = _mlflow_error(body) if status != _OK else ("", "")
+    code, message = _mlflow_error(body, secrets) if status != _OK else ("", "")
     if status in (_UNAUTHORIZED, _FORBIDDEN):
         this_only = code == _PERMISSION_DENIED
         return _credentials_refused(status, what, proven=proven, fast=fast, this_only=this_only)
@@ -93,7 +101,10 @@ def from_answer(
     if code or status >= _SERVER_ERROR or status == _REQUEST_TIMEOUT:
         shown = f"{code}: {message}" if code else "no answer of MLflow's"
         return UnavailableError(
-            f"{what}: HTTP {status}, {shown}", maybe_applied=True, retry_after=wait, fast=fast
+            f"{what}: HTTP {status}, {_sentence(shown)}",
+            maybe_applied=True,
+            retry_after=wait,
+            fast=fast,
         )
     kind = headers.get("Content-Type", "no content type")
     return UnavailableError(
@@ -168,7 +179,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     try:
         seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
         return min(max(0.0, seconds), _LONGEST_WAIT)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -194,15 +205,21 @@ def _credentials_refused(
     )
 
 
-def _mlflow_error(body: bytes) -> tuple[str, str]:
+def _mlflow_error(body: bytes, secrets: Collection[str]) -> tuple[str, str]:
     """Give the error code and message of an MLflow error; ("", "") where it is none."""
     try:
         answer: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "", ""
     if not isinstance(answer, dict) or not isinstance(answer.get("error_code"), str):
         return "", ""
-    return answer["error_code"], _shortened(str(answer.get("message", "")))
+    # Before it is cut: half a secret would not be found any more.
+    message = hide_credentials(str(answer.get("message", "")), secrets)
+    return answer["error_code"], _shortened(message)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
 
 
 def _shortened(text: str) -> str:

@@ -10,6 +10,8 @@ from hokusai_core.findings import Finding
 from hokusai_core.machine import is_local
 from hokusai_core.plugins import BackendConfig
 
+_NO_SERVER = "no tracking server is set (MLFLOW_TRACKING_URI); MLflow's local default is used"
+
 _TOKEN = "MLFLOW_TRACKING_TOKEN"
 _USER = "MLFLOW_TRACKING_USERNAME"
 _PASSWORD = "MLFLOW_TRACKING_PASSWORD"
@@ -35,7 +37,8 @@ def _findings(config: BackendConfig) -> Iterator[Finding]:
         yield Finding(
             name="address",
             state="ok" if given else "warning",
-            text=f"records go to the database {without_credentials(uri)}",
+            text=f"records go to the database {without_credentials(uri)}"
+            + ("" if given else f": {_NO_SERVER}."),
             advice="" if given else "Set MLFLOW_TRACKING_URI if you have a server.",
         )
         return

@@ -30,7 +30,7 @@ class ArtifactHooks:
         self, owner: ArtifactOwner, path: str, deadline: Deadline
     ) -> tuple[FileInfo, ...]:
         """List one folder."""
-        folder = validation.artifact_path(path) if path else ""
+        folder = validation.plain_path(path) if path else ""
         return self._client.owner_root(owner, deadline).listing(folder)
 
     @hookimpl
@@ -38,5 +38,5 @@ class ArtifactHooks:
         self, owner: ArtifactOwner, path: str, destination: Path, deadline: Deadline
     ) -> Path:
         """Write one file's bytes to ``destination``."""
-        file = validation.artifact_path(path)
+        file = validation.plain_path(path)
         return self._client.owner_root(owner, deadline).fetch(file, destination)

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from urllib.parse import unquote
 
 import requests
@@ -25,9 +25,14 @@ _HARMLESS = frozenset(
 """Headers that hold no secret; all others may, those of header plugins among them."""
 
 
-def without_secrets(failure: BackendError, request: requests.PreparedRequest) -> BackendError:
+def secrets_of(request: requests.PreparedRequest) -> frozenset[str]:
+    """Give every text of a request that may be a secret, or a form of one."""
+    return frozenset(_secrets(request))
+
+
+def without_secrets(failure: BackendError, secrets: Collection[str]) -> BackendError:
     """Take out of an error's message whatever it repeats of the request's credentials."""
-    failure.args = (hide_credentials(str(failure), set(_secrets(request))), *failure.args[1:])
+    failure.args = (hide_credentials(str(failure), secrets), *failure.args[1:])
     return failure
 
 

@@ -35,12 +35,18 @@ class TrackingHooks:
 
     @hookimpl
     def tracking_check(self, deadline: Deadline) -> BackendHealth:
-        """Ask for one experiment, so that database and credentials are tried, too."""
+        """Ask for one experiment, so that database and credentials are tried, too.
+
+        A SQLite file that is not there is left to the first write to make.
+        """
+        description = f"MLflow tracking at {self._client.tracking_shown}"
+        if self._client.tracking_file_is_missing:
+            description += ", a file that the first write makes"
+        else:
+            # Before the version, which may be missing: so a silent server is told as one.
+            self._client.tracking(deadline).search_experiments(max_results=1)
         version = server_version(self._client.tracking_transport, deadline)
-        self._client.tracking(deadline).search_experiments(max_results=1)
-        return BackendHealth(
-            description=f"MLflow tracking at {self._client.tracking_shown}", version=version
-        )
+        return BackendHealth(description=description, version=version)
 
     @hookimpl
     def tracking_create_experiment(

@@ -1,5 +1,6 @@
 """Sends requests to one MLflow server: own session, bounded time, no retries, no redirects."""
 
+import configparser
 import json
 import os
 import threading
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import mlflow  # noqa: F401 - before its modules (see mlflow_entities)
 import requests
 from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
+from mlflow.exceptions import MlflowException
 from mlflow.tracking.request_auth.registry import fetch_auth
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.proto_json_utils import parse_dict
@@ -20,10 +22,11 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from hokusai_backend_mlflow.destination import without_credentials
 from hokusai_backend_mlflow.errors import FAST_SECONDS, from_answer, from_failure
 from hokusai_backend_mlflow.request_headers import RequestHeaders
-from hokusai_backend_mlflow.sent_secrets import without_secrets
+from hokusai_backend_mlflow.sent_secrets import secrets_of, without_secrets
 from hokusai_backend_mlflow.watched_sockets import Watch, WatchedAdapter, watching
+from hokusai_core.addresses import hide_credentials
 from hokusai_core.clock import Deadline
-from hokusai_core.errors import BackendError, HokusaiError, UnavailableError
+from hokusai_core.errors import BackendError, ConfigurationError, HokusaiError, UnavailableError
 
 try:
     from mlflow.utils.workspace_context import get_request_workspace
@@ -83,8 +86,27 @@ class Transport:
         self._request_headers = RequestHeaders()
 
     def host_creds(self) -> MlflowHostCreds:
-        """Give address and credentials as they are now (tokens are renewed in the environment)."""
-        creds = get_default_host_creds(self.uri)
+        """Give address and credentials as they are now (tokens are renewed in the environment).
+
+        Raises:
+            UnavailableError: MLflow's file of credentials cannot be read, as while it is written.
+            ConfigurationError: Variables of MLflow's are wrong, or contradict each other.
+
+        """
+        try:
+            creds = get_default_host_creds(self.uri)
+        except (OSError, UnicodeError, configparser.Error) as cause:
+            raise UnavailableError(
+                f"The credentials for {self.shown_uri} cannot be read from ~/.mlflow/credentials "
+                f"({type(cause).__name__}), so nothing was sent. Mend the file, or set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD and remove it.",
+                fast=True,
+            ) from None  # its text may quote a line of the file
+        except (MlflowException, ValueError) as cause:
+            raise ConfigurationError(
+                f"MLflow's variables for {self.shown_uri} cannot be used: "
+                f"{hide_credentials(str(cause)).rstrip('.')}."
+            ) from cause
         if self._api_key:
             creds.host = without_credentials(self.uri)
             creds.username = creds.password = creds.auth = None
@@ -135,7 +157,7 @@ class Transport:
             if not _answers(values, response):
                 raise ValueError("another service's answer")
             parse_dict(js_dict=values, message=response)
-        except (ValueError, ParseError, TypeError, AttributeError) as cause:
+        except (ValueError, ParseError, TypeError, AttributeError, RecursionError) as cause:
             raise not_mlflows(answer, what) from cause
         return response
 
@@ -180,10 +202,17 @@ class Transport:
         if answer.status_code != _OK:
             fast = time.monotonic() - began < FAST_SECONDS
             body = b"" if answer.is_redirect else _content(answer)
+            secrets = secrets_of(answer.request)
             failure = from_answer(
-                answer.status_code, answer.headers, body, what, proven=proven, fast=fast
+                answer.status_code,
+                answer.headers,
+                body,
+                what,
+                proven=proven,
+                fast=fast,
+                secrets=secrets,
             )
-            raise without_secrets(failure, answer.request)
+            raise without_secrets(failure, secrets)
         if writes:
             self._proven = creds
         return answer
@@ -249,7 +278,7 @@ class Transport:
         try:
             info = self.send("GET", _SERVER_INFO, Watch(limit.remaining)).json()
             enabled = bool(info.get("workspaces_enabled"))
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             enabled = False
         if not enabled:
             raise UnavailableError(
@@ -281,7 +310,7 @@ def not_mlflows(answer: requests.Response, what: str) -> BackendError:
     """Give the error for an answer with status 200 that MLflow would not give."""
     fast = answer.elapsed.total_seconds() < FAST_SECONDS
     failure = from_answer(_OK, answer.headers, answer.content, what, proven=True, fast=fast)
-    return without_secrets(failure, answer.request)
+    return without_secrets(failure, secrets_of(answer.request))
 
 
 def joined(uri: str, netloc: str) -> str:

@@ -127,6 +127,8 @@ class Database:
         except SQLAlchemyError as cause:
             self._ready = False
             raise self._translate(cause, commit_under_way=may_be_applied(cause)) from cause
+        except UnicodeError as cause:
+            raise self._translate(cause, commit_under_way=False) from cause
         finally:
             self._gate.leave(threads)
 
@@ -146,6 +148,8 @@ class Database:
             unsent = isinstance(cause, PoolTimeoutError | NotConnectedError)
             lost = not sqlstate(cause) and not unsent
             raise self._translate(cause, commit_under_way=lost) from cause
+        except UnicodeError as cause:
+            raise self._translate(cause, commit_under_way=False) from cause
 
     def upgrade(self) -> str:
         """Bring the tables up to this release; returns the revision that they have now."""
@@ -203,6 +207,8 @@ class Database:
             except SQLAlchemyError as cause:
                 self._ready = False
                 raise self._translate(cause, commit_under_way=committing) from cause
+            except UnicodeError as cause:
+                raise self._translate(cause, commit_under_way=False) from cause
 
     def _writers_turn(self) -> AbstractContextManager[None]:
         """Let threads of this process write one after another to a SQLite file.
@@ -228,7 +234,9 @@ class Database:
                 "HOKUSAI_DATA_DIR."
             ) from cause
 
-    def _translate(self, cause: SQLAlchemyError, *, commit_under_way: bool) -> Exception:
+    def _translate(
+        self, cause: SQLAlchemyError | UnicodeError, *, commit_under_way: bool
+    ) -> Exception:
         return translate(cause, place=self.place, role=self.role, commit_under_way=commit_under_way)
 
     def _unavailable(self, message: str) -> Exception:

@@ -34,17 +34,19 @@ _TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58")
 
 
 def translate(
-    cause: SQLAlchemyError, *, place: str, role: Role, commit_under_way: bool
+    cause: SQLAlchemyError | UnicodeError, *, place: str, role: Role, commit_under_way: bool
 ) -> HokusaiError:
     """Give the core's error for a database error.
 
     Args:
-        cause: What SQLAlchemy raised.
+        cause: What SQLAlchemy raised, or a driver that cannot write or read a text.
         place: The database, as it is named to people: without credentials.
         role: A journal is unavailable, whatever the reason; a primary tells more.
         commit_under_way: Whether the transaction may have been committed all the same.
 
     """
+    if isinstance(cause, UnicodeError):
+        return _unwritable(cause, place, role)
     reason = _reason(cause)
     if role != "primary":
         return JournalUnavailableError(
@@ -96,6 +98,15 @@ def may_be_applied(cause: SQLAlchemyError) -> bool:
     original = cause.orig if isinstance(cause, DBAPIError) else None
     code = getattr(original, "sqlite_errorcode", 0) & 0xFF
     return code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
+
+
+def _unwritable(cause: UnicodeError, place: str, role: Role) -> HokusaiError:
+    reason = (
+        f"The database {place} cannot hold a text, or gave one that cannot be read "
+        f"({type(cause).__name__}). Take halves of surrogate pairs out of the value, or let the "
+        "database have the encoding UTF8."
+    )
+    return RejectedError(reason) if role == "primary" else JournalUnavailableError(reason)
 
 
 def _is_transient(cause: SQLAlchemyError, state: str) -> bool:

@@ -76,8 +76,23 @@ __all__ = [
 ]
 
 
+def storable(text: str) -> str:
+    """Give a text as every database and stream can hold it.
+
+    Texts from outside (a server's answer, a driver's message) may hold NUL characters and halves of
+    surrogate pairs; both are replaced.
+    """
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
 class HokusaiError(Exception):
-    """Base of every error of this library."""
+    """Base of every error of this library.
+
+    Its message can be stored and printed anywhere, whatever it repeats of another's text.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(storable(part) if isinstance(part, str) else part for part in args))
 
 
 HokusaiException = HokusaiError

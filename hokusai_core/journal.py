@@ -5,10 +5,11 @@ thousand, and all that is in them was checked when the operation was made.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
+from hokusai_core.errors import storable
 from hokusai_core.operations import AnyOperation, Value, dump_operation, load_operation
 
 EntryState = Literal["waiting", "delivered", "dead", "discarded", "superseded"]
@@ -17,6 +18,9 @@ kept; ``discarded`` by a person; ``superseded``: not sent, because what it would
 by a later operation that is delivered."""
 
 Outcome = Literal["delivered", "dead", "superseded"]
+
+OutsideText = Annotated[str, BeforeValidator(storable)]
+"""A text that may come from outside; what no database stores is replaced in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,11 @@ class Entry:
     not_before: float = 0.0
     error: str = ""
     fresh: bool = False
+
+    def __post_init__(self) -> None:
+        """Make the error's text one that every journal can hold."""
+        if self.error:
+            object.__setattr__(self, "error", storable(self.error))
 
     @property
     def op_id(self) -> str:
@@ -147,20 +156,36 @@ class Claim:
     operations: tuple[QueuedOperation, ...]
 
 
-class Settlement(NamedTuple):
-    """What became of one claimed operation.
-
-    ``primary_id`` is what the primary calls a creation's result; the mapping from the provisional
-    id is written in the same transaction. ``error`` is the reason of a dead letter. ``late`` says that
-    a dead letter may take effect still, because it was given up and not refused: retried, it waits out
-    the late-effect window.
-    """
-
+class _SettlementFields(NamedTuple):
     op_id: str
     outcome: Outcome
     primary_id: str = ""
     error: str = ""
     late: bool = False
+
+
+class Settlement(_SettlementFields):
+    """What became of one claimed operation.
+
+    ``primary_id`` is what the primary calls a creation's result; the mapping from the provisional
+    id is written in the same transaction. ``error`` is the reason of a dead letter, as every journal
+    can hold it. ``late`` says that a dead letter may take effect still, because it was given up and
+    not refused: retried, it waits out the late-effect window.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        op_id: str,
+        outcome: Outcome,
+        primary_id: str = "",
+        error: str = "",
+        *,
+        late: bool = False,
+    ) -> Self:
+        """Make one."""
+        return super().__new__(cls, op_id, outcome, primary_id, error and storable(error), late)
 
 
 class Release(Value):
@@ -173,8 +198,8 @@ class Release(Value):
     """
 
     retry_in: float = Field(default=0.0, ge=0)
-    error: str = ""
-    waiting_for: str = ""
+    error: OutsideText = ""
+    waiting_for: OutsideText = ""
     attempted: tuple[str, ...] = ()
     untouched: tuple[str, ...] = ()
 

@@ -41,5 +41,7 @@ TIMESTAMP_MAX = 2**63 - 1
 """A timestamp is a signed 64-bit integer of milliseconds, not negative."""
 ARTIFACT_PATH_CHARACTERS = 1000
 """Characters in an artifact's path; object stores allow 1024 bytes with the root."""
+ARTIFACT_PART_BYTES = 255
+"""UTF-8 bytes between two slashes: what the file systems behind MLflow's artifact stores hold."""
 SEARCH_RESULTS = 50_000
 """``SEARCH_MAX_RESULTS_THRESHOLD`` (``mlflow/store/tracking/__init__.py``): runs in one page."""

@@ -35,8 +35,9 @@ def json_tag(value: Any, what: str) -> str:
     Raises:
         InvalidInputError: It is no mapping, or holds what JSON cannot.
     """
+    values = dict(validation.mapping(value, what))
     try:
-        return json.dumps(dict(validation.mapping(value, what)), default=_plain)
+        return json.dumps(values, default=_plain)
     except (TypeError, ValueError, RecursionError) as cause:
         raise InvalidInputError(f"{what} cannot be written as JSON: {cause}.") from cause
 

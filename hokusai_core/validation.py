@@ -12,6 +12,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote, urlparse, urlunparse
 
 from hokusai_core import limits
 from hokusai_core.errors import InvalidInputError
@@ -20,6 +21,7 @@ _KEY = re.compile(r"[/\w.\- :]*")
 _ALIAS = re.compile(r"[\w\-]+")
 _RESERVED_ALIAS = re.compile(r"latest|v\d+", re.IGNORECASE)
 _RUN_ID = re.compile(r"[a-zA-Z0-9][\w\-]{0,255}")
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -120,7 +122,8 @@ def timestamp(value: Any, what: str) -> int:
     checked = _integer(value, f"The timestamp of {what}")
     if not 0 <= checked <= limits.TIMESTAMP_MAX:
         raise InvalidInputError(
-            f"The timestamp {checked} of {what} must be milliseconds since 1970, not negative."
+            f"The timestamp {checked} of {what} must be milliseconds since 1970: from 0 to "
+            f"{limits.TIMESTAMP_MAX} (63 bits)."
         )
     return checked
 
@@ -209,6 +212,24 @@ def version(value: object) -> str:
 
 
 def artifact_path(value: object, what: str = "The artifact path") -> str:
+    """Check a path to store a file under: a plain one, that every store keeps as it is given."""
+    path = plain_path(value, what)
+    for part in path.split("/"):
+        if (size := len(part.encode())) > limits.ARTIFACT_PART_BYTES:
+            raise InvalidInputError(
+                f"The part {_shown(part)} of {_shown(path)} has {size} bytes of UTF-8; file systems "
+                f"allow {limits.ARTIFACT_PART_BYTES} between two slashes. Shorten it."
+            )
+        if "#" in part or _CONTROL.search(part) or _changed_in_an_address(part):
+            raise InvalidInputError(
+                f"{what} {_shown(path)} must not hold '#', a control character, '%' before two "
+                "hexadecimal digits, or a part that ends with '?' or ';': MLflow's server refuses it, "
+                "or stores the file under another name. Rename it."
+            )
+    return path
+
+
+def plain_path(value: object, what: str = "The artifact path") -> str:
     """Check a path inside a run's artifacts: relative, with plain parts, no way out of the root."""
     path = text(value, what, limit=limits.ARTIFACT_PATH_CHARACTERS, empty=False)
     if _not_a_plain_path(path) or "\\" in path or re.match(r"[A-Za-z]:", path):
@@ -243,6 +264,15 @@ def _as_text(value: Any, what: str) -> str:
 def _not_a_plain_path(path: str) -> bool:
     normal = posixpath.normpath(path)
     return normal != path or normal == "." or normal.startswith(("..", "/"))
+
+
+def _changed_in_an_address(part: str) -> bool:
+    """Say whether MLflow's server, which decodes a path until it stays the same, reads another one.
+
+    A part may be the last one: of a file to store, or of a folder to list.
+    """
+    whole = f"root/{part}"
+    return unquote(whole) != whole or urlunparse(urlparse(whole)) != whole
 
 
 def _kind(value: object) -> str:

@@ -7,11 +7,22 @@ from rich.console import Console
 from rich.text import Text
 
 from hokusai_core.cli.options import AsJson, Backend, TrackingUri, command_settings
-from hokusai_core.cli.output import BAD, GOOD, console, duration, next_attempt, print_facts, table
+from hokusai_core.cli.output import (
+    BAD,
+    DOUBTFUL,
+    GOOD,
+    console,
+    duration,
+    next_attempt,
+    print_facts,
+    table,
+)
+from hokusai_core.resolution import select_backends
 from hokusai_core.status import Status, counted
 from hokusai_core.status import status as ask_status
 
 _LISTED_STREAMS = 10
+_NO_SERVER = "No tracking server is set (MLFLOW_TRACKING_URI); MLflow's local default is used."
 
 
 def status(
@@ -27,17 +38,17 @@ def status(
 
     Exit code 0: healthy; 1: not; 2: wrong settings.
     """
-    found = ask_status(
-        command_settings(), tracking_uri=tracking_uri, backend=backend, timeout=timeout
-    )
+    settings = command_settings()
+    found = ask_status(settings, tracking_uri=tracking_uri, backend=backend, timeout=timeout)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
     else:
-        _print(found, console())
+        asked = select_backends(settings=settings, tracking_uri=tracking_uri, backend=backend)
+        _print(found, console(), no_address=not asked.tracking_uri)
     raise typer.Exit(0 if found.healthy else 1)
 
 
-def _print(found: Status, out: Console) -> None:
+def _print(found: Status, out: Console, *, no_address: bool) -> None:
     """Print the verdict first, then what it rests on."""
     if found.healthy:
         out.print(Text("Healthy.", GOOD))
@@ -46,19 +57,21 @@ def _print(found: Status, out: Console) -> None:
         for problem in found.problems:
             out.print(Text.assemble(("PROBLEM: ", BAD), problem))
     out.print()
-    print_facts(out, _facts(found))
+    print_facts(out, _facts(found, no_address=no_address))
     if found.streams:
         _print_streams(found, out)
     if found.dead_letters:
         _print_dead_letters(found, out)
 
 
-def _facts(found: Status) -> list[tuple[str, Text | str]]:
+def _facts(found: Status, *, no_address: bool) -> list[tuple[str, Text | str]]:
     rows: list[tuple[str, Text | str]] = [
         ("primary", f"{found.backend} at {found.destination}"),
         ("", _answer(found)),
-        ("circuit", found.circuit.replace("_", " ")),
     ]
+    if no_address and found.backend == "mlflow":
+        rows.append(("", Text(_NO_SERVER, DOUBTFUL)))
+    rows.append(("circuit", found.circuit.replace("_", " ")))
     if found.journal_reachable is None:
         rows.append(("journal", "none: an outage raises errors (HOKUSAI_FALLBACK)"))
     else:

@@ -16,7 +16,7 @@ from hokusai_core.cli.options import AsJson, Backend, TrackingUri, open_runtime
 from hokusai_core.cli.output import console, duration
 from hokusai_core.draining import Drain, DrainReport
 from hokusai_core.errors import ConfigurationError, JournalUnavailableError
-from hokusai_core.journal import Backlog
+from hokusai_core.journal import Backlog, EntryQuery
 from hokusai_core.runtime import Runtime
 from hokusai_core.signal_handlers import signals_handled
 from hokusai_core.status import counted
@@ -27,14 +27,16 @@ if TYPE_CHECKING:
     from hokusai_core.metrics import SyncMetrics
 
 _POLL_SECONDS = 1.0
+_COUNTED_AT_ONCE = 1000
 
 
 class SyncReport(Value):
     """What a sync came to; with ``--watch``, one for each round that settled something, in a line.
 
     ``delivered`` and ``dead`` count what was settled now, ``left`` what still waits; ``complete``
-    says that nothing does. ``reasons`` names streams that wait, each with its reason; ``others``
-    counts what waits for other destinations, which was left alone.
+    says that nothing does. ``dead_letters`` counts all that this destination has refused and that is
+    kept, earlier ones too; null with ``--watch``. ``reasons`` names streams that wait, each with its
+    reason; ``others`` counts what waits for other destinations, which was left alone.
     """
 
     destination: str
@@ -44,6 +46,7 @@ class SyncReport(Value):
     complete: bool
     reasons: dict[str, str]
     others: dict[str, int]
+    dead_letters: int | None = None
 
 
 def sync(
@@ -67,8 +70,8 @@ def sync(
 ) -> None:
     """Deliver what waits in the journal to the primary.
 
-    Exit code 0: nothing is left; 1: something cannot be delivered now, or was refused for good; 2:
-    wrong settings, or no journal. Any number of these may run at once, on any machines.
+    Exit code 0: nothing is left; 1: something cannot be delivered now, or was refused for good, now
+    or earlier; 2: wrong settings, or no journal. Any number of these may run at once, on any machines.
     """
     if metrics_port is not None and not watch:
         raise ConfigurationError(
@@ -82,11 +85,13 @@ def sync(
             return
         with SyncProgress(out, runtime, quiet=as_json) as progress:
             report = runtime.drain().run(wait_seconds=wait, stop=stop, on_progress=progress)
+        dead_letters = _dead_letters(runtime)
     if as_json:
-        typer.echo(_figures(report, runtime.destination).model_dump_json(indent=2))
+        figures = _figures(report, runtime.destination, dead_letters)
+        typer.echo(figures.model_dump_json(indent=2))
     else:
-        _print(report, runtime.destination, console(), interrupted=stop.is_set())
-    raise typer.Exit(0 if report.complete and not report.dead else 1)
+        _print(report, dead_letters, runtime.destination, console(), interrupted=stop.is_set())
+    raise typer.Exit(0 if report.complete and not report.dead and not dead_letters else 1)
 
 
 def _serve_metrics(runtime: Runtime, port: int | None, out: Console) -> "SyncMetrics | None":
@@ -162,9 +167,27 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
         yield stop
 
 
-def _figures(report: DrainReport, destination: str) -> SyncReport:
+def _dead_letters(runtime: Runtime) -> int:
+    """Count what this destination has refused for good and nobody has treated yet."""
+    if runtime.fallback is None:
+        return 0
+    count = 0
+    for journal in (runtime.fallback.journal, runtime.fallback.spool):
+        query = EntryQuery(
+            destination=runtime.destination, states=("dead",), limit=_COUNTED_AT_ONCE
+        )
+        while journal and (found := journal.journal_read(query)):
+            count += len(found)
+            query = query.model_copy(update={"after": found[-1].sequence})
+    return count
+
+
+def _figures(report: DrainReport, destination: str, dead_letters: int | None = None) -> SyncReport:
     return SyncReport(
-        destination=destination, complete=report.complete, **dataclasses.asdict(report)
+        destination=destination,
+        complete=report.complete,
+        dead_letters=dead_letters,
+        **dataclasses.asdict(report),
     )
 
 
@@ -173,14 +196,19 @@ def _summary(report: DrainReport) -> str:
     return f"{text}; {report.dead} were refused for good." if report.dead else f"{text}."
 
 
-def _print(report: DrainReport, destination: str, out: Console, *, interrupted: bool) -> None:
+def _print(
+    report: DrainReport, dead_letters: int, destination: str, out: Console, *, interrupted: bool
+) -> None:
     out.print(f"{destination}: {_summary(report)}")
     if interrupted:
         out.print("Stopped by a signal; what is left is kept.")
     for stream, reason in report.reasons.items():
         out.print(f"  {stream}: {reason}")
-    if report.dead:
-        out.print("What was refused is kept with its payload: see `hokusai queue list`.")
+    if dead_letters:
+        out.print(
+            f"{counted(dead_letters, 'dead letter')}, refused for good and kept with the payload: see "
+            "`hokusai queue list`; then `hokusai queue retry` or `hokusai queue discard`."
+        )
     for other, count in sorted(report.others.items()):
         out.print(
             f"Left alone: {counted(count, 'operation')} for {other}. Deliver them with `hokusai sync "

@@ -1,6 +1,7 @@
 """Bad input: refused at the call, the same on every backend, in health and in an outage."""
 
 import contextlib
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,15 @@ import pytest
 
 from hokusai_core import ExperimentManager, InvalidInputError, Metric, RunHandle
 from tests.behaviour.stack import Stack
+
+
+def log_a_folder_with_a_bad_name(run: RunHandle) -> None:
+    """Log a folder whose last file has a name that MLflow's server refuses."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("a.txt", "b#.txt"):
+            (Path(folder) / name).write_text("x")
+        run.log_artifacts(folder)
+
 
 CALLS: list[tuple[str, Callable[[RunHandle], Any]]] = [
     ("metric text", lambda run: run.log_metric("m", "0.5")),
@@ -53,6 +63,10 @@ CALLS: list[tuple[str, Callable[[RunHandle], Any]]] = [
     ("artifact path absolute", lambda run: run.log_text("x", "/x.txt")),
     ("artifact path dots", lambda run: run.log_text("x", "a/./x.txt")),
     ("artifact path backslash", lambda run: run.log_text("x", "a\\x.txt")),
+    ("artifact path hash", lambda run: run.log_text("x", "a#b.txt")),
+    ("artifact path quoted", lambda run: run.log_text("x", "a%2Fb.txt")),
+    ("artifact path part long", lambda run: run.log_text("x", "a/" + "模" * 86)),
+    ("artifact folder with a bad name", log_a_folder_with_a_bad_name),
     ("artifact path empty", lambda run: run.log_text("x", "")),
     ("artifact folder traversing", lambda run: run.log_artifact(__file__, "../x")),
     ("artifacts of a file", lambda run: run.log_artifacts(__file__)),

@@ -36,6 +36,12 @@ def test_what_was_refused_is_listed_and_shown(
     run_command: Run, run_json: RunJson, outage: Outage, refused_param: tuple[str, dict[str, Any]]
 ) -> None:
     run_id, letter = refused_param
+    later = run_command("sync", "--tracking-uri", outage.proxy.url)
+    assert later.exit_code == 1
+    assert "1 dead letter, refused for good" in later.stdout
+    code, report = run_json("sync", "--tracking-uri", outage.proxy.url)
+    assert (code, report["dead"], report["dead_letters"], report["complete"]) == (1, 0, 1, True)
+    assert run_json("sync", "--tracking-uri", REFUSED_URL)[1]["dead_letters"] == 0
     assert (letter["kind"], letter["state"], letter["place"]) == ("log_batch", "dead", "journal")
     assert letter["stream"] == f"run/{run_id}"
     assert "lr" in letter["error"]

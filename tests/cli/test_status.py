@@ -1,9 +1,11 @@
 """``hokusai status``: one look tells what is wrong, and its exit code serves a health check."""
 
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +47,34 @@ def test_a_server_that_refuses_is_told_at_once(run_json: RunJson) -> None:
     assert figures["latency_ms"] is None
     assert figures["journal_reachable"] is True
     assert "does not answer" in figures["problems"][0]
+
+
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_a_server_that_is_silent_is_said_to_give_no_answer(
+    run_command: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("HOKUSAI_REQUEST_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        result = run_command(command, "--tracking-uri", uri)
+    assert result.exit_code == 1
+    assert re.search(r"no answer after [01]\.\d s", result.stdout)
+
+
+def test_without_an_address_the_local_default_is_named_and_not_made(
+    run_command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    told = "no tracking server is set (mlflow_tracking_uri)"
+    for command in ("status", "doctor"):
+        result = run_command(command)
+        assert result.exit_code == 0
+        assert told in result.stdout.lower()
+    assert list(folder.iterdir()) == []
+    for arguments in (("--tracking-uri", f"sqlite:///{folder}/a.db"), ("--backend", "mock")):
+        assert told not in run_command("status", *arguments).stdout.lower()
 
 
 def test_no_credentials_are_printed(run_command: Run, monkeypatch: pytest.MonkeyPatch) -> None:

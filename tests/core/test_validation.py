@@ -1,6 +1,7 @@
 """What the caller gives is checked at the call, by MLflow's rules."""
 
 import math
+import re
 from decimal import Decimal
 from fractions import Fraction
 
@@ -14,6 +15,7 @@ from mlflow.utils import validation as mlflow_validation
 from hokusai_core import limits, validation
 from hokusai_core.errors import InvalidInputError
 from hokusai_core.identifiers import IdKind, new_op_id, provisional_id
+from hokusai_core.model_tags import json_tag
 
 NUL, SURROGATE = "a\x00b", "a\ud800b"
 NO_TEXTS = (None, 1, 1.5, True, b"x", [], {}, object(), str)
@@ -175,7 +177,22 @@ def test_versions() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["a", "a/b.txt", "ü 模.bin", "a b", "-", "~/a", "a..b", "x" * 1000]
+    "path",
+    [
+        "a",
+        "a/b.txt",
+        "ü 模.bin",
+        "a b",
+        "-",
+        "~/a",
+        "a..b",
+        "50%.txt",
+        "a%zz",
+        "a?b;c.txt",
+        "x" * 255,
+        "/".join(["x" * 199] * 5),
+        "模" * 85,
+    ],
 )
 def test_good_artifact_paths(path: str) -> None:
     assert validation.artifact_path(path) == path
@@ -204,8 +221,41 @@ def test_good_artifact_paths(path: str) -> None:
     ],
 )
 def test_paths_out_of_the_root_are_refused(path) -> None:
-    with pytest.raises(InvalidInputError, match="artifact path"):
+    for check in (validation.artifact_path, validation.plain_path):
+        with pytest.raises(InvalidInputError, match="artifact path"):
+            check(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("x" * 256, "256 bytes"),
+        (f"a/{'模' * 86}/b", "258 bytes"),
+        ("a#b", "'#'"),
+        ("a%20b.txt", "'%'"),
+        ("a%2Fb.txt", "'%'"),
+        ("a%25b", "'%'"),
+        ("a%e9", "'%'"),
+        ("a\nb", "control character"),
+        ("a\tb", "control character"),
+        ("a\x7fb", "control character"),
+        ("a?", "ends with"),
+        ("a?/b", "ends with"),
+        ("a;", "ends with"),
+        ("a;?", "ends with"),
+        ("a;?b", "'?' or ';'"),
+    ],
+)
+def test_names_that_a_store_does_not_keep_are_refused(path: str, told: str) -> None:
+    with pytest.raises(InvalidInputError, match=re.escape(told)):
         validation.artifact_path(path)
+    assert validation.plain_path(path) == path
+
+
+@pytest.mark.parametrize("value", [[1], "text", 1])
+def test_a_json_tag_that_is_no_dict_is_told_once(value: object) -> None:
+    with pytest.raises(InvalidInputError, match=r"^metadata must be a dict, not \w+\.$"):
+        json_tag(value, "metadata")
 
 
 # Numbers
@@ -341,6 +391,8 @@ def test_timestamps() -> None:
     for value in (-1, limits.TIMESTAMP_MAX + 1, None, "0", 1.5, True):
         with pytest.raises(InvalidInputError, match="timestamp"):
             validation.timestamp(value, "x")
+    with pytest.raises(InvalidInputError, match="from 0 to 9223372036854775807"):
+        validation.timestamp(2**63, "x")
 
 
 # Values and mappings

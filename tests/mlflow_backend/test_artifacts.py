@@ -67,6 +67,8 @@ def run_id(backend: OpenBackend) -> str:
         ("empty", b""),
         ("a folder/b c/ünï.bin", bytes(range(256)) * 20_000),
         ("100 %.txt", b"%"),
+        ("a?b;c & d=é+~:|.txt", b"?"),
+        ("模" * 85, b"255 bytes"),
     ],
 )
 @pytest.mark.parametrize("stream", [io.BytesIO, Unseekable])

@@ -85,6 +85,12 @@ def test_what_is_not_supported_is_refused(uri: str) -> None:
         open_backend(config("http://host", uri))
 
 
+@pytest.mark.parametrize("uri", ["databricks", "databricks-uc", "uc", "databricks://profile"])
+def test_databricks_is_named(uri: str) -> None:
+    with pytest.raises(ConfigurationError, match="MLFLOW_TRACKING_URI names Databricks"):
+        open_backend(config(uri))
+
+
 def test_a_file_store_in_the_current_folder_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

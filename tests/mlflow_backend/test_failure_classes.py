@@ -86,6 +86,20 @@ def test_transient_answers(
     assert len(server.requests) == 1
 
 
+def test_the_message_of_an_outage_ends_with_one_full_stop(stub: MakeStub) -> None:
+    for body in (b"", b'{"error_code": "INTERNAL_ERROR", "message": "The disk is full."}'):
+        with pytest.raises(UnavailableError, match=r"[^.]\.$"):
+            opened(stub(Answer(503, body)).url).write(BATCH, soon())
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_message_that_no_database_stores_is_cleaned(stub: MakeStub, status: int) -> None:
+    body = b'{"error_code": "BAD_REQUEST", "message": "cut \\ud83d and \\u0000 here"}'
+    with pytest.raises(UnavailableError) as caught:
+        opened(stub(Answer(status, body)).url).write(BATCH, soon())
+    assert "cut ? and \ufffd here" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
@@ -145,6 +159,34 @@ def test_retry_after_is_honoured(stub: MakeStub, status: int) -> None:
     with pytest.raises(TransientError) as caught:
         opened(stub(Answer(status, b"", {"Retry-After": "soon"})).url).write(BATCH, soon())
     assert caught.value.retry_after is None
+
+
+@pytest.mark.parametrize(
+    "value", ["Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +9999999999999999"]
+)
+def test_a_retry_after_that_no_clock_holds_says_nothing(stub: MakeStub, value: str) -> None:
+    with pytest.raises(UnavailableError) as caught:
+        opened(stub(Answer(503, b"", {"Retry-After": value})).url).write(BATCH, soon())
+    assert caught.value.retry_after is None
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_json_that_is_nested_too_deep_is_no_answer_of_mlflows(stub: MakeStub, status: int) -> None:
+    with pytest.raises(UnavailableError):
+        opened(stub(Answer(status, b"[" * 200_000)).url).write(BATCH, soon())
+
+
+@pytest.mark.parametrize("around", ["{}", "http://someone:{}@host"])
+def test_a_secret_that_is_longer_than_what_is_shown_is_not_shown_in_part(
+    stub: MakeStub, monkeypatch: pytest.MonkeyPatch, around: str
+) -> None:
+    token = "eyJ" + "secretpart" * 60
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", token)
+    repeated = f"not accepted: {around.format(token)}"
+    body = json.dumps({"error_code": "BAD_REQUEST", "message": repeated}).encode()
+    with pytest.raises(UnavailableError, match="not accepted") as caught:
+        opened(stub(Answer(400, body)).url).write(BATCH, soon())
+    assert "secretpart" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

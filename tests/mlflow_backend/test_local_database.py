@@ -146,6 +146,22 @@ def test_a_locked_database_is_given_up_in_time(local: OpenBackend, tmp_path: Pat
     assert hurried.write(operation, soon()).created
 
 
+def test_a_look_makes_no_file(tmp_path: Path) -> None:
+    backend = opened(f"sqlite:///{tmp_path}/new/tracking.db")
+    health = backend.tracking.tracking_check(soon())
+    assert "a file that the first write makes" in health.description
+    assert list(tmp_path.iterdir()) == []
+    make_experiment(backend)
+    assert "first write" not in backend.tracking.tracking_check(soon()).description
+
+
+def test_a_file_that_no_write_can_make_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    backend = opened(f"sqlite:///{tmp_path}/file/tracking.db")
+    with pytest.raises(UnavailableError):
+        backend.tracking.tracking_check(soon())
+
+
 def test_a_database_that_cannot_be_opened_is_transient(tmp_path: Path) -> None:
     backend = opened(f"sqlite:///{tmp_path}")
     with pytest.raises(UnavailableError):

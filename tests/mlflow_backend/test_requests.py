@@ -15,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
+from hokusai_core.errors import ConfigurationError, UnavailableError
 from hokusai_core.operations import (
     CreateModelVersion,
     CreateRun,
@@ -235,3 +236,40 @@ def test_a_forked_child_opens_connections_of_its_own(stub: MakeStub) -> None:
     peers = [request.peer for request in server.requests]
     assert len(peers) == 4
     assert len(set(peers)) == 2
+
+
+@pytest.mark.parametrize(
+    "content", [b"mlflow_tracking_us", b"[mlflow]\nname \xff = 1", b"[mlflow]\nhalf"]
+)
+def test_a_file_of_credentials_that_cannot_be_read_is_an_outage_and_nothing_is_sent(
+    stub: MakeStub, tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / ".mlflow" / "credentials"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    server = stub()
+    backend = opened(server.url)
+    with pytest.raises(
+        UnavailableError, match=r"~/\.mlflow/credentials.*nothing was sent"
+    ) as caught:
+        backend.write(BATCH, soon())
+    assert not caught.value.maybe_applied
+    assert server.requests == []
+    file.write_text("[mlflow]\nmlflow_tracking_username = ada\nmlflow_tracking_password = word\n")
+    backend.write(BATCH, soon())
+    assert server.requests[-1].headers["Authorization"].startswith("Basic ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MLFLOW_TRACKING_SERVER_CERT_PATH", "ca.pem"), ("MLFLOW_TRACKING_AWS_SIGV4", "perhaps")],
+)
+def test_variables_of_mlflows_that_cannot_be_used_are_a_wrong_setting(
+    stub: MakeStub, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
+    monkeypatch.setenv(name, value)
+    server = stub()
+    with pytest.raises(ConfigurationError, match=name):
+        opened(server.url).write(BATCH, soon())
+    assert server.requests == []
