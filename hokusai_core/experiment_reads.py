@@ -109,12 +109,13 @@ class ExperimentReads:
         if output_format not in ("list", "pandas"):
             raise InvalidInputError(f"output_format must be list or pandas, not {output_format!r}.")
         most = validation.count(max_results, "max_results", limits.SEARCH_RESULTS)
+        experiment_ids, failure = self._own.known_ids()
         query = RunQuery(
-            experiment_ids=self._own.known_ids(),
+            experiment_ids=experiment_ids,
             filter_string=validation.text(filter_string, "filter_string"),
             order_by=tuple(order_by),
             view_type=run_view_type,
             max_results=most,
         )
-        found = list(self.runtime.runs.search_runs(query, self.experiment_name))
+        found = list(self.runtime.runs.search_runs(query, self.experiment_name, failure))
         return found if output_format == "list" else runs_as_frame(found)

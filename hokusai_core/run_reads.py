@@ -6,26 +6,21 @@ from pathlib import Path
 
 from hokusai_core.entities import FileInfo, Metric, Run
 from hokusai_core.errors import NotFoundError, TransientError
-from hokusai_core.identifiers import is_provisional
 from hokusai_core.journal import QueuedOperation
 from hokusai_core.operations import (
     ArtifactOwner,
-    CreateExperiment,
     CreateLoggedModel,
     LogArtifact,
 )
 from hokusai_core.overlay import (
     merge_metric_history,
-    merge_runs,
     overlay_artifacts,
     overlay_run,
-    waiting_runs,
 )
 from hokusai_core.queries import RunQuery
 from hokusai_core.reading import KEPT, WAITING, Sources, any_waiting, operations_of
+from hokusai_core.run_search import RunSearch
 from hokusai_core.snapshots import RunSnapshots
-
-_RUN_KINDS = ("create_run", "log_batch", "update_run")
 
 
 class RunReader:
@@ -39,6 +34,7 @@ class RunReader:
     def __init__(self, sources: Sources, snapshots: RunSnapshots) -> None:
         self._sources = sources
         self._snapshots = snapshots
+        self._search = RunSearch(sources, snapshots)
 
     def get_run(self, run_id: str) -> Run:
         """Get a run under the primary's id where that is known.
@@ -90,87 +86,24 @@ class RunReader:
         )
         return "dead" if created_dead else "delivered"
 
-    def search_runs(self, query: RunQuery, experiment_name: str = "") -> tuple[Run, ...]:
-        """Search runs, with those that wait; at most ``query.max_results``.
+    def search_runs(
+        self, query: RunQuery, experiment_name: str = "", failure: TransientError | None = None
+    ) -> tuple[Run, ...]:
+        """Search runs, with what waits laid over them; at most ``query.max_results``.
+
+        Where the primary cannot be asked, a WARNING says that the answer is not complete.
 
         Args:
             query: Its ``experiment_ids`` may be provisional, too.
             experiment_name: Adds the runs that wait for an experiment of this name.
+            failure: Why the primary could not even be asked for the experiment; it is not asked then.
 
         Raises:
             UnsupportedFilterError: The filter is outside the documented subset, and something
                 waits or the primary is away.
             TransientError: The primary is away, and there is no journal to answer from.
         """
-        failure: TransientError | None = None
-        known = tuple(name for name in query.experiment_ids if not is_provisional(name))
-        try:
-            found = (
-                self._primary_runs(query.model_copy(update={"experiment_ids": known}))
-                if known
-                else ()
-            )
-        except TransientError as reason:
-            if self._sources.fallback is None:
-                raise
-            failure, found = reason, ()
-        entries = self._sources.entries(
-            kinds=(*_RUN_KINDS, "create_experiment"),
-            states=WAITING if known and failure is None else KEPT,
-        )
-        operations = operations_of(entries)
-        wanted = set(query.experiment_ids) | {
-            operation.provisional_id or ""
-            for operation in operations
-            if isinstance(operation, CreateExperiment) and operation.name == experiment_name
-        }
-        merging = query.model_copy(update={"experiment_ids": tuple(wanted)})
-        overlaid = [self._overlaid(run, entries) for run in found]
-        waiting = [
-            run.model_copy(update={"sync_state": self._state_of(run, entries)})
-            for run in waiting_runs(operations)
-        ]
-        handled = self._handled_runs(wanted, entries) if failure else []
-        if not waiting and not handled:
-            return tuple(overlaid)
-        return merge_runs((*handled, *overlaid), waiting, merging)
-
-    def _handled_runs(
-        self, experiments: set[str], entries: tuple[QueuedOperation, ...]
-    ) -> list[Run]:
-        """Give the runs that began in health and have a handle in this process."""
-        return [
-            self._overlaid(run, entries)
-            for run in self._snapshots.all()
-            if run.info.experiment_id in experiments and not is_provisional(run.info.run_id)
-        ]
-
-    def _overlaid(self, run: Run, entries: tuple[QueuedOperation, ...]) -> Run:
-        provisional = self._sources.ids.provisional_id(run.info.run_id)
-        ids = frozenset(filter(None, (run.info.run_id, provisional)))
-        streams = {f"run/{name}" for name in ids}
-        own = [entry for entry in entries if entry.stream in streams]
-        return overlay_run(run, operations_of(own), ids) if own else run
-
-    def _state_of(self, run: Run, entries: tuple[QueuedOperation, ...]) -> str:
-        own = [entry for entry in entries if entry.stream == f"run/{run.info.run_id}"]
-        return "pending" if any_waiting(own) else "delivered"
-
-    def _primary_runs(self, query: RunQuery) -> tuple[Run, ...]:
-        found: list[Run] = []
-        page_query = query
-        deadline = self._sources.deadline()
-        while True:
-            page = self._sources.ask(
-                lambda backend: backend.tracking.tracking_search_runs(
-                    page_query,  # noqa: B023 - called at once
-                    deadline,
-                )
-            )
-            found.extend(page.items)
-            if not page.next_page_token or len(found) >= query.max_results:
-                return tuple(found[: query.max_results])
-            page_query = query.model_copy(update={"page_token": page.next_page_token})
+        return self._search.search(query, experiment_name, failure)
 
     def metric_history(self, run_id: str, key: str) -> tuple[Metric, ...]:
         """Get every known point of a metric, in the order of time.
