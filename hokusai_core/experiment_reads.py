@@ -41,19 +41,38 @@ class ExperimentReads:
         return self.runtime.runs.get_run(validation.run_id(run_id))
 
     def get_metric_history(self, run_id: str, key: str) -> tuple[Metric, ...]:
-        """Get every point of one metric in the order of time, with points that still wait."""
+        """Get every point of one metric in the order of time, with points that still wait.
+
+        Where the primary is away, a WARNING says that only points known here are given.
+
+        Raises:
+            TransientError: The primary is away, and no point is known without it.
+        """
         return self.runtime.runs.metric_history(
             validation.run_id(run_id), validation.key(key, "metric")
         )
 
     def list_artifacts(self, run_id: str, path: str = "") -> tuple[FileInfo, ...]:
-        """List one folder of a run's artifacts ("" is the root), with files that still wait."""
+        """List one folder of a run's artifacts ("" is the root), with files that still wait.
+
+        Where the primary is away, a WARNING says that only files that wait are given.
+
+        Raises:
+            TransientError: The primary is away, and no file of the folder waits.
+        """
         owner = ArtifactOwner(kind="run", id=validation.run_id(run_id))
         folder = validation.artifact_path(path) if path else ""
         return self.runtime.runs.list_artifacts(owner, run_id, folder)
 
     def download_artifacts(self, run_id: str, path: str = "", dst: str | Path = ".") -> Path:
-        """Download a file or folder of a run's artifacts, with files that still wait."""
+        """Download a file or folder of a run's artifacts, with files that still wait.
+
+        Where the primary is away, a WARNING says that a folder holds only files that wait.
+
+        Raises:
+            NotFoundError: There is no such artifact.
+            TransientError: The primary is away, and has what was asked for.
+        """
         owner = ArtifactOwner(kind="run", id=validation.run_id(run_id))
         target = validation.artifact_path(path) if path else ""
         folder = Path(dst)
@@ -91,7 +110,9 @@ class ExperimentReads:
         run_view_type: ViewType = "ACTIVE_ONLY",
         output_format: Literal["list", "pandas"] = "list",
     ) -> list[Run] | Any:
-        """Search the experiment's runs, with runs that still wait; newest first.
+        """Search the experiment's runs, with what still waits; newest first.
+
+        Where the primary is away, a WARNING says that the list holds only runs known here.
 
         Args:
             filter_string: In MLflow's filter language, such as ``metrics.loss < 0.1``. While

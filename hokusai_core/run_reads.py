@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hokusai_core.entities import FileInfo, Metric, Run
 from hokusai_core.errors import NotFoundError, TransientError
+from hokusai_core.incomplete import warn_of_incomplete
 from hokusai_core.journal import QueuedOperation
 from hokusai_core.operations import (
     ArtifactOwner,
@@ -108,8 +109,10 @@ class RunReader:
     def metric_history(self, run_id: str, key: str) -> tuple[Metric, ...]:
         """Get every known point of a metric, in the order of time.
 
+        Where the primary cannot be asked, a WARNING says that the answer is not complete.
+
         Raises:
-            TransientError: The primary is away, and nothing of the run waits.
+            TransientError: The primary is away, and no point is known without it.
         """
         primary_id, ids = self._sources.names(run_id)
         streams = tuple(f"run/{name}" for name in ids)
@@ -126,19 +129,34 @@ class RunReader:
             except TransientError as reason:
                 failure, states = reason, KEPT
         entries = self._sources.entries(streams=streams, kinds=("log_batch",), states=states)
-        if failure and not entries:
-            raise failure
-        return merge_metric_history(points, operations_of(entries), key)
+        merged = merge_metric_history(points, operations_of(entries), key)
+        if failure:
+            if not merged:
+                raise failure
+            warn_of_incomplete(f"points of metric {key!r}", self._sources.destination)
+        return merged
 
     def list_artifacts(self, owner: ArtifactOwner, run_id: str, path: str) -> tuple[FileInfo, ...]:
         """List a folder of a run's or a logged model's artifacts, with those that wait.
 
+        Where the primary cannot be asked, a WARNING says that the answer is not complete.
+
         Raises:
-            TransientError: The primary is away, and no file waits.
+            TransientError: The primary is away, and no file of the folder waits.
         """
+        found, complete = self._listed(owner, run_id, path)
+        if not complete:
+            warn_of_incomplete("artifacts", self._sources.destination)
+        return found
+
+    def _listed(
+        self, owner: ArtifactOwner, run_id: str, path: str
+    ) -> tuple[tuple[FileInfo, ...], bool]:
+        """List a folder, and say whether the primary was asked for what it has."""
         primary_id, _ = self._sources.names(owner.id)
         waiting = operations_of(self._waiting_files(owner, run_id))
         found: tuple[FileInfo, ...] = ()
+        complete = True
         if primary_id:
             known = owner.model_copy(update={"id": primary_id})
             try:
@@ -149,14 +167,17 @@ class RunReader:
                     artifacts=True,
                 )
             except TransientError:
-                if not waiting:
+                complete = False
+                if not overlay_artifacts((), waiting, path):
                     raise
-        return overlay_artifacts(found, waiting, path)
+        return overlay_artifacts(found, waiting, path), complete
 
     def download_artifacts(
         self, owner: ArtifactOwner, run_id: str, path: str, destination: Path
     ) -> Path:
         """Download a file, or a folder with all it holds ("" is everything).
+
+        Where the primary cannot be asked, a WARNING says that the folder is not complete.
 
         Returns:
             The file or folder under ``destination`` that was written.
@@ -170,7 +191,9 @@ class RunReader:
             for entry in self._waiting_files(owner, run_id)
             if isinstance(entry.operation, LogArtifact)
         }
-        files = self._files_below(owner, run_id, path)
+        files, complete = self._files_below(owner, run_id, path)
+        if not complete and path not in waiting:
+            warn_of_incomplete("artifacts", self._sources.destination)
         if not files:
             files = [path]
         for file in files:
@@ -229,15 +252,20 @@ class RunReader:
             return None
         return next((model.model_id for model in reversed(models) if model.name == name), None)
 
-    def _files_below(self, owner: ArtifactOwner, run_id: str, path: str) -> list[str]:
+    def _files_below(self, owner: ArtifactOwner, run_id: str, path: str) -> tuple[list[str], bool]:
+        """List the files of a folder and below it; and say whether the primary was asked for all."""
         files: list[str] = []
-        for entry in self.list_artifacts(owner, run_id, path):
+        listed, complete = self._listed(owner, run_id, path)
+        for entry in listed:
             if entry.path == path:
-                return [path]
-            files.extend(
-                self._files_below(owner, run_id, entry.path) if entry.is_dir else [entry.path]
-            )
-        return files
+                return [path], complete
+            if entry.is_dir:
+                below, all_below = self._files_below(owner, run_id, entry.path)
+                files.extend(below)
+                complete = complete and all_below
+            else:
+                files.append(entry.path)
+        return files, complete
 
     def _waiting_files(self, owner: ArtifactOwner, run_id: str) -> tuple[QueuedOperation, ...]:
         _, runs = self._sources.names(run_id)
