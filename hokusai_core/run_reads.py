@@ -191,8 +191,10 @@ class RunReader:
             for entry in self._waiting_files(owner, run_id)
             if isinstance(entry.operation, LogArtifact)
         }
-        files, complete = self._files_below(owner, run_id, path)
-        if not complete and path not in waiting:
+        files, complete = (
+            ([path], True) if path in waiting else self._files_below(owner, run_id, path)
+        )
+        if not complete:
             warn_of_incomplete("artifacts", self._sources.destination)
         if not files:
             files = [path]
