@@ -116,8 +116,9 @@ class RunHandle(RunValues, RunFiles):
         Raises:
             NotDeliveredError: Time is up; what waits is kept.
             DeadLetterError: The primary refused the run's creation for good.
+            InvalidInputError: The timeout is not a number.
         """
-        until = time.monotonic() + timeout
+        until = time.monotonic() + validation.seconds(timeout, "timeout")
         self._runtime.hurry()
         while True:
             state = self.sync_state

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from hokusai_core.entities import FileInfo, Metric, Run
-from hokusai_core.errors import NotFoundError, TransientError
+from hokusai_core.errors import InvalidInputError, NotFoundError, TransientError
 from hokusai_core.incomplete import warn_of_incomplete
 from hokusai_core.journal import QueuedOperation
 from hokusai_core.operations import (
@@ -183,9 +183,17 @@ class RunReader:
             The file or folder under ``destination`` that was written.
 
         Raises:
+            InvalidInputError: The destination is no folder, and none can be made there.
             NotFoundError: There is no such artifact.
             TransientError: The primary is away, and has what was asked for.
         """
+        try:
+            destination.mkdir(parents=True, exist_ok=True)
+        except OSError as cause:
+            raise InvalidInputError(
+                f"Cannot download into {str(destination)!r}: it is not a folder, and none can be made "
+                f"there ({cause.strerror or cause}). Name a folder."
+            ) from cause
         waiting = {
             entry.operation.path: entry
             for entry in self._waiting_files(owner, run_id)

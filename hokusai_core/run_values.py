@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_CHECKED_KEYS = 10_000
 _PLAIN_STEP = 2**62
+_POINT_FIELDS = ("key", "value", "timestamp", "step")
 _age = itemgetter(3, 2)
 """Gives step and timestamp of points, by which MLflow knows the newest."""
 
@@ -122,21 +123,25 @@ class RunValues:
 
     def log_batch(
         self,
-        metrics: Sequence[Metric] = (),
-        params: Mapping[str, Any] | None = None,
-        tags: Mapping[str, Any] | None = None,
+        metrics: Iterable[Metric] | None = (),
+        params: Mapping[str, Any] | Iterable[Any] | None = None,
+        tags: Mapping[str, Any] | Iterable[Any] | None = None,
     ) -> None:
         """Log metrics, params and tags in one request, within MLflow's limits of one.
 
         Args:
-            metrics: At most 1000 points, with their own steps and timestamps.
-            params: At most 100.
-            tags: At most 100; all three together at most 1000.
+            metrics: At most 1000 points, with their own steps and timestamps: values of
+                ``hokusai_core.Metric`` or MLflow's.
+            params: At most 100: a dict, or a list of objects with ``key`` and ``value`` as MLflow's.
+            tags: At most 100, likewise; all three together at most 1000.
 
         Raises:
             InvalidInputError: A limit is exceeded, or a value is not allowed.
         """
-        given = (len(metrics), len(params or {}), len(tags or {}))
+        metrics = _points_of(metrics)
+        params = _pairs_of(params, "params")
+        tags = _pairs_of(tags, "tags")
+        given = (len(metrics), len(params), len(tags))
         allowed = (limits.METRICS_PER_REQUEST, limits.PARAMS_PER_REQUEST, limits.TAGS_PER_REQUEST)
         if any(count > most for count, most in zip(given, allowed, strict=True)) or (
             sum(given) > limits.ENTITIES_PER_REQUEST
@@ -148,11 +153,11 @@ class RunValues:
             )
         checked_params = {
             validation.key(key, "param"): validation.param_value(value, key)
-            for key, value in (params or {}).items()
+            for key, value in params.items()
         }
         checked_tags = {
             validation.key(key, "tag"): validation.tag_value(value, key)
-            for key, value in (tags or {}).items()
+            for key, value in tags.items()
         }
         if metrics:
             self._buffer.flush()  # what was logged before gets its time before
@@ -263,6 +268,50 @@ class RunValues:
                 known = newest.get(key)
                 if known is None or age >= known[:2]:
                     newest[key] = (step, timestamp, value)
+
+
+def _points_of(metrics: Any) -> Sequence[Metric]:
+    """Check that these are points: with a key, a value, a timestamp and a step."""
+    given = _listed(metrics, "metrics", "Metric values; for a dict there is log_metrics")
+    for point in given:
+        if not all(hasattr(point, name) for name in _POINT_FIELDS):
+            raise InvalidInputError(
+                f"metrics must be a list of Metric values, with {', '.join(_POINT_FIELDS)}, and one "
+                f"of them is of type {type(point).__name__}. For a dict there is log_metrics."
+            )
+    return given
+
+
+def _pairs_of(values: Any, what: str) -> Mapping[Any, Any]:
+    """Give a dict of values; a list of objects with key and value is made one."""
+    if values is None or isinstance(values, Mapping):
+        return validation.mapping(values, what)
+    pairs: dict[Any, Any] = {}
+    for each in _listed(values, what, "objects with key and value, or a dict"):
+        if not (hasattr(each, "key") and hasattr(each, "value")):
+            raise InvalidInputError(
+                f"{what} must be a dict, or a list of objects with key and value, and one of them is "
+                f"of type {type(each).__name__}."
+            )
+        key = validation.key(each.key, what.removesuffix("s"))
+        value = validation.param_value(each.value, key) if what == "params" else each.value
+        if what == "params" and pairs.get(key, value) != value:
+            raise InvalidInputError(
+                f"Param {key!r} is given twice in one batch, with different values: give it once."
+            )
+        pairs[key] = value
+    return pairs
+
+
+def _listed(values: Any, what: str, expected: str) -> Sequence[Any]:
+    """Give the members of a list; None is an empty one."""
+    if values is None:
+        return ()
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise InvalidInputError(
+            f"{what} must be a list of {expected}. It is of type {type(values).__name__}."
+        )
+    return values if isinstance(values, list | tuple) else tuple(values)
 
 
 def _latest(calls: Sequence[Points]) -> Iterable[Points]:
