@@ -56,12 +56,12 @@ def test_a_batch_of_nothing(run: RunHandle) -> None:
 
 WRONG_BATCHES: list[tuple[str, dict[str, Any], str]] = [
     ("numbers", {"metrics": [1]}, "one of them is of type int"),
-    ("one number", {"metrics": 1}, "it is of type int"),
+    ("one number", {"metrics": 1}, "It is of type int"),
     ("dict of metrics", {"metrics": {"loss": 1.0}}, "log_metrics"),
-    ("text", {"metrics": "loss"}, "it is of type str"),
+    ("text", {"metrics": "loss"}, "It is of type str"),
     ("params of numbers", {"params": [1]}, "objects with key and value"),
-    ("params as a number", {"params": 5}, "it is of type int"),
-    ("tags as a text", {"tags": "ab"}, "it is of type str"),
+    ("params as a number", {"params": 5}, "It is of type int"),
+    ("tags as a text", {"tags": "ab"}, "It is of type str"),
     ("one param twice", {"params": [Param("a", "1"), Param("a", "2")]}, "given twice"),
 ]
 
