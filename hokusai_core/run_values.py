@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hokusai_core import limits, validation
 from hokusai_core.batching import split_batch
 from hokusai_core.entities import Metric
-from hokusai_core.errors import InvalidInputError
+from hokusai_core.errors import ConflictError, InvalidInputError
 from hokusai_core.long_values import fit
 from hokusai_core.operations import LogBatch, MetricPoint
 from hokusai_core.packed_points import Points, keys_of
@@ -97,7 +97,12 @@ class RunValues:
         self.log_params({key: value})
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log several params."""
+        """Log several params.
+
+        Raises:
+            ConflictError: One was logged with another value; nothing was written where this handle
+                logged it. What only the server knows of becomes a dead letter while it is away.
+        """
         checked = {
             validation.key(key, "param"): validation.param_value(value, key)
             for key, value in validation.mapping(params, "params").items()
@@ -243,8 +248,28 @@ class RunValues:
         params: dict[str, str] | None = None,
         tags: dict[str, str] | None = None,
     ) -> None:
+        if params:
+            self._refuse_changed(params)
         for operation in split_batch(self._run_id, metrics, params, tags):
             self._write(operation)
+
+    def _refuse_changed(self, params: dict[str, str]) -> None:
+        """Refuse params that this handle logged with other values, also where no server can say so.
+
+        Raises:
+            ConflictError: One has another value.
+        """
+        with self._lock:
+            changed = [
+                f"{key!r} is {self._params[key]!r} and cannot become {value!r}"
+                for key, value in params.items()
+                if self._params.get(key, value) != value
+            ]
+        if changed:
+            raise ConflictError(
+                f"Params of run {self._run_id} were logged with other values: {'; '.join(changed)}. "
+                "The first value is kept; log the new one under another name."
+            )
 
     def _write(self, operation: LogBatch) -> None:
         self._runtime.router.write(operation)
