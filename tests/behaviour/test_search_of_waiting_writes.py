@@ -1,12 +1,15 @@
 """A search applies filter, order and limit to runs with what waits laid over them."""
 
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hokusai_core import ExperimentManager, RunHandle, Settings
 from hokusai_core.testing import MockBackend
+from tests.behaviour.stack import Stack
 
 
 @pytest.fixture
@@ -127,3 +130,38 @@ def test_in_an_outage_what_a_handle_logged_since_the_delivery_shows(
     mock.down()
     (found,) = manager.search_runs("metrics.loss < 0.5")
     assert (found.source, found.complete, found.sync_state) == ("fallback", False, "delivered")
+
+
+@pytest.mark.parametrize("kind", ["mlflow-sqlite", "postgresql"])
+def test_on_a_real_server(make_stack: Callable[[str], Stack], kind: str) -> None:
+    stack = make_stack(kind)
+    # Another budget makes it another process's: nothing is shared but journal and server.
+    settings = [
+        stack.settings.model_copy(update={"auto_sync": False, "read_timeout": seconds})
+        for seconds in (30.0, 29.0)
+    ]
+    manager, elsewhere = (
+        ExperimentManager(
+            stack.name,
+            mlflow_tracking_uri=stack.tracking_uri,
+            backend=stack.backend,
+            settings=each,
+        )
+        for each in settings
+    )
+    begin(manager, "other", 0.9)
+    run = manager.start_run(run_name="changed")
+    run.log_metric("loss", 0.9)
+    with stack.outage():
+        run.log_metric("loss", 0.1, step=1)
+        run.set_tag("team", "a")
+        run.end()
+    time.sleep(0.5)
+    for each in (manager, elsewhere):
+        for filter_string in ("metrics.loss < 0.5", "tags.team = 'a'"):
+            (found,) = each.search_runs(filter_string)
+            assert (found.info.run_id, found.info.status) == (run.run_id, "FINISHED")
+        (other,) = each.search_runs("metrics.loss > 0.5")
+        assert other.info.run_name == "other"
+    for each in (manager, elsewhere):
+        each.runtime.close_connections()
