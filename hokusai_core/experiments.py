@@ -175,9 +175,13 @@ class ExperimentManager(ExperimentReads):
         return handle
 
     def active_run(self) -> RunHandle | None:
-        """Give this thread's innermost run of this manager that has not ended."""
+        """Give this thread's innermost run of this manager that has not ended.
+
+        A run whose block was left, or whose end was asked for, is not active, also where the server
+        did not let it end.
+        """
         stack = self._stack()
-        while stack and stack[-1].info.status in ("FINISHED", "FAILED", "KILLED"):
+        while stack and stack[-1].is_over:
             stack.pop()
         return stack[-1] if stack else None
 

@@ -111,19 +111,28 @@ def load_model(folder: Path) -> Any:
 
 
 def _save_with_flavor(flavor: str, model: Any, folder: Path, arguments: dict[str, Any]) -> None:
+    known_flavors = _flavors()
+    if flavor not in known_flavors:
+        raise InvalidInputError(
+            f"MLflow has no flavor {flavor!r} that saves models. It has {', '.join(known_flavors)}."
+        )
     module = _module(f"mlflow.{flavor}")
-    save = getattr(module, "save_model", None)
-    if save is None:
-        raise InvalidInputError(f"MLflow has no flavor {flavor!r} that saves models.")
+    try:
+        save = module.save_model
+    except (AttributeError, ImportError) as cause:
+        raise _not_installed(f"MLflow's flavor {flavor!r}", cause) from cause
     known = inspect.signature(save).parameters
     given = {name: value for name, value in arguments.items() if value is not None}
     if flavor == "sklearn":
         given |= _sklearn_format(model, known)
-    if "pip_requirements" not in given and hasattr(module, "get_default_pip_requirements"):
-        given["pip_requirements"] = _default_requirements(module, given)
     model_argument = "python_model" if flavor == "pyfunc" else next(iter(known))
     try:
+        if "pip_requirements" not in given and hasattr(module, "get_default_pip_requirements"):
+            given["pip_requirements"] = _default_requirements(module, given)
         save(**{model_argument: model}, path=str(folder), **given)
+    except ImportError as cause:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise _not_installed(f"MLflow's flavor {flavor!r}", cause) from cause
     except Exception as cause:
         shutil.rmtree(folder, ignore_errors=True)
         raise InvalidInputError(
@@ -197,11 +206,32 @@ def _write_metadata(model: Any, folder: Path) -> None:
     (folder / METADATA_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
 
 
+def _flavors() -> tuple[str, ...]:
+    """Name the flavours of the installed MLflow, without importing what they need."""
+    files = {
+        file.parent.name if file.stem == "__init__" else file.stem: file
+        for folder in _module("mlflow").__path__
+        for pattern in ("*.py", "*/__init__.py")
+        for file in Path(folder).glob(pattern)
+        if file != Path(folder) / "__init__.py"
+    }
+    found = [
+        name
+        for name, file in files.items()
+        if "save_model" in (source := file.read_text(encoding="utf-8")) and "log_model" in source
+    ]
+    return tuple(sorted(found))
+
+
 def _module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as cause:
-        raise BackendNotInstalledError(
-            f"Saving and loading models needs {name}, which cannot be imported ({cause}). Run: "
-            "pip install 'hokusai-tracking[mlflow,ml]', and the library of the model."
-        ) from cause
+        raise _not_installed(name, cause) from cause
+
+
+def _not_installed(what: str, cause: Exception) -> BackendNotInstalledError:
+    return BackendNotInstalledError(
+        f"Saving and loading models needs {what}, which cannot be imported ({cause}). Run: "
+        "pip install 'hokusai-tracking[mlflow,ml]', and the library of the model."
+    )

@@ -11,7 +11,7 @@ from hokusai_core.entities import ModelVersion
 from hokusai_core.errors import InvalidInputError
 from hokusai_core.logged_models import LoggedModelInfo
 from hokusai_core.model_files import is_metadata_object, save_model
-from hokusai_core.model_uris import ModelReference, parse_model_uri
+from hokusai_core.model_uris import ModelReference, has_scheme, parse_model_uri
 from hokusai_core.operations import ArtifactOwner
 from hokusai_core.run_handle import RunHandle
 
@@ -56,6 +56,11 @@ class ModelSources:
         if isinstance(model, LoggedModelInfo):
             return ModelSource(model.model_uri, model.run_id, model.logged_model_id or None)
         if isinstance(model, str) and not Path(model).is_dir():
+            if model.strip() and not has_scheme(model):
+                raise InvalidInputError(
+                    f"There is no folder {model!r} to register, and it is not a model URI: these begin "
+                    "with models:/, runs:/ or the scheme of an artifact store."
+                )
             return self._of_uri(parse_model_uri(model))
         with tempfile.TemporaryDirectory(prefix="hokusai-model-") as parent:
             folder = Path(parent) / "model"

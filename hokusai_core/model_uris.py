@@ -49,12 +49,17 @@ def parse_model_uri(uri: object) -> ModelReference:
             run_id=validation.run_id(run_id),
             path=validation.artifact_path(path, "The path in a runs:/ URI"),
         )
-    if not re.match(r"[A-Za-z][A-Za-z0-9+.\-]*:", text):
+    if not has_scheme(text):
         raise InvalidInputError(
             f"{text!r} is not a model URI: models:/name/version, models:/name@alias, "
             "models:/m-..., runs:/run_id/path, or the URI of an artifact store."
         )
     return ModelReference(kind="other", uri=text)
+
+
+def has_scheme(text: str) -> bool:
+    """Whether a text begins as a URI does, so that it is not the path of a folder."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.\-]*:", text) is not None
 
 
 def parse_model_name(reference: object) -> ModelReference:
@@ -78,6 +83,11 @@ def _registered(uri: str, rest: str) -> ModelReference:
     if not name:
         raise InvalidInputError(
             f"{uri!r} names no version: write models:/name/version or models:/name@alias."
+        )
+    if version[:1].isalpha() and not creation_of(version):
+        raise InvalidInputError(
+            f"{uri!r} names no version by its number: 'latest' and MLflow's stages are not supported. "
+            "Write models:/name/version, or models:/name@alias for the version that an alias has."
         )
     return ModelReference(
         kind="version",

@@ -37,19 +37,23 @@ class OwnExperiment:
             self._experiment_id = known
             return known
 
-    def known_ids(self) -> tuple[str, ...]:
-        """Give the experiment's ids on the primary, looked up but never created."""
+    def known_ids(self) -> tuple[tuple[str, ...], TransientError | None]:
+        """Give the experiment's ids, looked up but never created.
+
+        Returns:
+            The ids, provisional ones, too; and why the primary could not be asked, where it had to be.
+        """
         with self._lock:
             known = self._experiment_id
-        if known is not None:
-            primary_id = self._runtime.ids.primary_id(known)
-            return tuple(filter(None, {known, primary_id}))
+        if known is not None and (primary_id := self._runtime.ids.primary_id(known)):
+            return tuple({known, primary_id}), None
+        own = () if known is None else (known,)
         try:
             found = self._runtime.sources.ask(
                 lambda backend: backend.tracking.tracking_find_experiments(
                     self.name, self._runtime.sources.deadline()
                 )
             )
-        except TransientError:
-            return ()
-        return tuple(experiment.experiment_id for experiment in found)
+        except TransientError as reason:
+            return own, reason
+        return (*own, *(experiment.experiment_id for experiment in found)), None

@@ -49,7 +49,7 @@ class ModelRegistrations(ModelEdits):
             model_type: Name of the registered model.
             model_name: The same, as older code calls it.
             metadata: Kept as JSON in the version's tag ``metadata``.
-            model_id: Hokusai's id of the model; the object's own, or a new one.
+            model_id: Hokusai's id of the model; that among ``tags``, the object's own, or a new one.
             version: The model's own version; the object's own, or "1.0.0".
             metrics: Kept as JSON in the tag ``metrics``; the object's own where it tells them.
             tags: More tags of the version.
@@ -63,6 +63,8 @@ class ModelRegistrations(ModelEdits):
             AlreadyExistsError: The ``model_id`` is registered already.
         """
         name = _model_type(model_type, model_name)
+        more_tags = validation.registry_tags(tags)
+        model_id = _chosen_id(model_id, more_tags)
         entry_tags = self._own_tags(model, name, model_id, version, metrics) | {
             "is_baseline": "true",
             "metadata": model_tags.json_tag(metadata or {}, "metadata"),
@@ -71,7 +73,7 @@ class ModelRegistrations(ModelEdits):
             self.register_model(
                 model,
                 name,
-                tags=validation.registry_tags(tags) | entry_tags,
+                tags=more_tags | entry_tags,
                 description=_cut(f"Baseline model {entry_tags[model_tags.MODEL_ID]}"),
                 model_description=f"Hokusai model type: {name}",
                 **save_options,
@@ -98,7 +100,7 @@ class ModelRegistrations(ModelEdits):
             baseline_id: Hokusai's id of the model that it improves on.
             delta_metrics: By how much each metric changed; kept as JSON in a tag.
             contributor: Address of who contributed the data.
-            model_id: Hokusai's id of the model; the object's own, or a new one.
+            model_id: Hokusai's id of the model; that among ``tags``, the object's own, or a new one.
             version: The model's own version; the object's own, or "1.0.0".
             metrics: Kept as JSON in the tag ``metrics``; the object's own where it tells them.
             tags: More tags of the version.
@@ -118,6 +120,7 @@ class ModelRegistrations(ModelEdits):
         more_tags = validation.registry_tags(tags)
         _refuse_nothing(model)
         baseline = self.get_model_by_id(baseline_id)
+        model_id = _chosen_id(model_id, more_tags)
         own = self._own_tags(model, baseline.model_type, model_id, version, metrics)
         entry_tags = own | {
             "is_baseline": "false",
@@ -295,6 +298,16 @@ class ModelRegistrations(ModelEdits):
         if made.sync_state == "delivered" or not (fallback and fallback.discard((op_id,))):
             self.runtime.router.write(DeleteModelVersion(name=made.name, version=made.version))
         raise _taken(model_id, first)
+
+
+def _chosen_id(model_id: str | None, tags: Mapping[str, str]) -> str | None:
+    """Give the model id that the caller chose: as an argument, or among the tags."""
+    tagged = tags.get(model_tags.MODEL_ID)
+    if model_id is not None and tagged is not None and tagged != model_id:
+        raise InvalidInputError(
+            f"model_id is given as {model_id!r}, and as {tagged!r} among the tags: give it once."
+        )
+    return tagged if model_id is None else model_id
 
 
 def _taken(model_id: str, known: ModelVersion) -> AlreadyExistsError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, PrivateAttr
 
-from hokusai_core import model_tags
+from hokusai_core import model_tags, validation
 from hokusai_core.entities import ModelVersion, Source, SyncState
 from hokusai_core.errors import (
     ConfigurationError,
@@ -145,8 +145,9 @@ class ModelRegistryEntry(Value):
         Raises:
             NotDeliveredError: Time is up; what waits is kept.
             DeadLetterError: The primary refused the version for good.
+            InvalidInputError: The timeout is not a number.
         """
-        until = time.monotonic() + timeout
+        until = time.monotonic() + validation.seconds(timeout, "timeout")
         entry = self
         while not (entry.sync_state == "delivered" and entry.mlflow_version):
             with contextlib.suppress(TransientError):

@@ -79,7 +79,13 @@ class ModelLookups(RegistryPart):
     def list_registered_models(
         self, prefix: str = "", max_results: int = 1000
     ) -> list[RegisteredModel]:
-        """List registered models by name, with those that still wait."""
+        """List registered models by name, with those that still wait.
+
+        Where the primary is away, a WARNING says that the list holds only what is known here.
+
+        Raises:
+            TransientError: The primary is away, and there is no journal to answer from.
+        """
         query = ModelQuery(
             prefix=validation.text(prefix, "prefix"),
             max_results=validation.count(max_results, "max_results", 1000),
@@ -96,11 +102,16 @@ class ModelLookups(RegistryPart):
     ) -> list[ModelVersion]:
         """Search versions, with those that still wait; newest first.
 
+        Where the primary is away, a WARNING says that the list holds only what is known here.
+
         Args:
             name: Of this model; "" for all.
             tags: With exactly these tag values; any characters are data.
             run_id: Of this run; "" for all.
             max_results: At most 10,000.
+
+        Raises:
+            TransientError: The primary is away, and there is no journal to answer from.
         """
         query = VersionQuery(
             name=validation.model_name(name) if name else "",
@@ -137,9 +148,8 @@ class ModelLookups(RegistryPart):
         near: dict[str, ModelRegistryEntry] = {}
         if last.baseline_id and last.source == "fallback":
             # One look into the journal, instead of one for each baseline.
-            near = {
-                entry.model_id: entry for entry in reversed(self.list_models_by_type(last.name))
-            }
+            known = self.runtime.registry.in_order_of_coming(VersionQuery(name=last.name))
+            near = {entry.model_id: entry for entry in map(self._entry, known)}
 
         def find(baseline_id: str) -> ModelRegistryEntry:
             return near.get(baseline_id) or self.get_model_by_id(baseline_id)

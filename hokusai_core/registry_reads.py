@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from hokusai_core.entities import ModelVersion, Page, RegisteredModel
 from hokusai_core.errors import ModelNotFoundError, NotFoundError, TransientError
+from hokusai_core.incomplete import warn_of_incomplete
 from hokusai_core.journal import QueuedOperation
 from hokusai_core.operations import AliasOperation, AnyOperation, RegistryOperation
 from hokusai_core.overlay import overlay_registered_model
@@ -124,10 +125,15 @@ class RegistryReader:
     def search_versions(self, query: VersionQuery) -> tuple[ModelVersion, ...]:
         """Search versions, with those that wait; newest first, at most ``query.max_results``.
 
+        Where the primary cannot be asked, a WARNING says that the answer is not complete.
+
         Raises:
             TransientError: The primary is away, and there is no journal to answer from.
         """
-        return self._search(query, query.max_results)[0]
+        found, failure = self._search(query, query.max_results)
+        if failure:
+            warn_of_incomplete("model versions", self._sources.destination)
+        return found
 
     def all_versions(self, query: VersionQuery) -> tuple[ModelVersion, ...]:
         """Like :meth:`search_versions`, but give all of them, and never nothing for want of an answer.
@@ -136,8 +142,10 @@ class RegistryReader:
             TransientError: The primary is away, and nothing is known without it.
         """
         found, failure = self._search(query, None)
-        if failure and not found:
-            raise failure
+        if failure:
+            if not found:
+                raise failure
+            warn_of_incomplete("model versions", self._sources.destination)
         return found
 
     def find_version(self, query: VersionQuery) -> ModelVersion | None:
@@ -243,6 +251,8 @@ class RegistryReader:
     def list_registered_models(self, query: ModelQuery) -> tuple[RegisteredModel, ...]:
         """List registered models by name, with those that wait.
 
+        Where the primary cannot be asked, a WARNING says that the answer is not complete.
+
         Raises:
             TransientError: The primary is away, and there is no journal to answer from.
         """
@@ -264,6 +274,8 @@ class RegistryReader:
             if self._sources.fallback is None:
                 raise
             found, away = {}, True
+        if away:
+            warn_of_incomplete("registered models", self._sources.destination)
         entries = self._journal.everything() if away else self._journal.waiting()
         by_name: dict[str, list[AnyOperation]] = defaultdict(list)
         for operation in operations_of(_not_refused(entries)):

@@ -143,9 +143,9 @@ class RunFiles:
             The local path of what was asked for.
         """
         target = validation.artifact_path(path) if path else ""
-        folder = local(dst)
-        folder.mkdir(parents=True, exist_ok=True)
-        return self._runtime.runs.download_artifacts(self._owner(), self._run_id, target, folder)
+        return self._runtime.runs.download_artifacts(
+            self._owner(), self._run_id, target, local(dst)
+        )
 
     def _owner(self) -> ArtifactOwner:
         return ArtifactOwner(kind="run", id=self._run_id)

@@ -60,6 +60,7 @@ class RunHandle(RunValues, RunFiles):
         self._owner_pid = os.getpid()
         self._copy = False
         self._ended = False
+        self._over = False
         self._fluent_at_entry: str | None = None
         runtime.snapshots.add(run_id, self)
         runtime.forked.add(self)
@@ -71,6 +72,11 @@ class RunHandle(RunValues, RunFiles):
     def info(self) -> RunInfo:
         """What this handle knows of the run, without asking anybody."""
         return self._info
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run ended, its end was asked for, or its block was left: it is not active."""
+        return self._over
 
     @property
     def primary_id(self) -> str | None:
@@ -110,8 +116,9 @@ class RunHandle(RunValues, RunFiles):
         Raises:
             NotDeliveredError: Time is up; what waits is kept.
             DeadLetterError: The primary refused the run's creation for good.
+            InvalidInputError: The timeout is not a number.
         """
-        until = time.monotonic() + timeout
+        until = time.monotonic() + validation.seconds(timeout, "timeout")
         self._runtime.hurry()
         while True:
             state = self.sync_state
@@ -157,12 +164,17 @@ class RunHandle(RunValues, RunFiles):
             end_time = validation.timestamp(end_time, "the run's end")
         elif status in TERMINAL_STATUSES:
             end_time = now_milliseconds()
+        # Also where the write fails: a run that cannot end must not stand in the way of the next one.
+        self._over = status in TERMINAL_STATUSES
         self._runtime.router.write(UpdateRun(run_id=self._run_id, status=status, end_time=end_time))
         self._info = self._info.model_copy(update={"status": status, "end_time": end_time})
-        self._ended = status in TERMINAL_STATUSES
+        self._ended = self._over
 
     def end(self, status: RunStatus = "FINISHED") -> None:
-        """End the run, unless it has ended, or this is a copy or a forked child."""
+        """End the run, unless it has ended, or this is a copy or a forked child.
+
+        It is no longer the active run of its thread, also where this raises.
+        """
         if not self._ended and not self._copy and self._owner_pid == os.getpid():
             self.set_status(status)
 
@@ -231,6 +243,7 @@ class RunHandle(RunValues, RunFiles):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._over = True
         fluent.warn_of_other_run(self.primary_id or self._run_id, self._fluent_at_entry)
         if error is None:
             self.end("FINISHED")

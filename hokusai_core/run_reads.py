@@ -5,27 +5,23 @@ import tempfile
 from pathlib import Path
 
 from hokusai_core.entities import FileInfo, Metric, Run
-from hokusai_core.errors import NotFoundError, TransientError
-from hokusai_core.identifiers import is_provisional
+from hokusai_core.errors import InvalidInputError, NotFoundError, TransientError
+from hokusai_core.incomplete import warn_of_incomplete
 from hokusai_core.journal import QueuedOperation
 from hokusai_core.operations import (
     ArtifactOwner,
-    CreateExperiment,
     CreateLoggedModel,
     LogArtifact,
 )
 from hokusai_core.overlay import (
     merge_metric_history,
-    merge_runs,
     overlay_artifacts,
     overlay_run,
-    waiting_runs,
 )
 from hokusai_core.queries import RunQuery
 from hokusai_core.reading import KEPT, WAITING, Sources, any_waiting, operations_of
+from hokusai_core.run_search import RunSearch
 from hokusai_core.snapshots import RunSnapshots
-
-_RUN_KINDS = ("create_run", "log_batch", "update_run")
 
 
 class RunReader:
@@ -39,6 +35,7 @@ class RunReader:
     def __init__(self, sources: Sources, snapshots: RunSnapshots) -> None:
         self._sources = sources
         self._snapshots = snapshots
+        self._search = RunSearch(sources, snapshots)
 
     def get_run(self, run_id: str) -> Run:
         """Get a run under the primary's id where that is known.
@@ -90,93 +87,32 @@ class RunReader:
         )
         return "dead" if created_dead else "delivered"
 
-    def search_runs(self, query: RunQuery, experiment_name: str = "") -> tuple[Run, ...]:
-        """Search runs, with those that wait; at most ``query.max_results``.
+    def search_runs(
+        self, query: RunQuery, experiment_name: str = "", failure: TransientError | None = None
+    ) -> tuple[Run, ...]:
+        """Search runs, with what waits laid over them; at most ``query.max_results``.
+
+        Where the primary cannot be asked, a WARNING says that the answer is not complete.
 
         Args:
             query: Its ``experiment_ids`` may be provisional, too.
             experiment_name: Adds the runs that wait for an experiment of this name.
+            failure: Why the primary could not even be asked for the experiment; it is not asked then.
 
         Raises:
             UnsupportedFilterError: The filter is outside the documented subset, and something
                 waits or the primary is away.
             TransientError: The primary is away, and there is no journal to answer from.
         """
-        failure: TransientError | None = None
-        known = tuple(name for name in query.experiment_ids if not is_provisional(name))
-        try:
-            found = (
-                self._primary_runs(query.model_copy(update={"experiment_ids": known}))
-                if known
-                else ()
-            )
-        except TransientError as reason:
-            if self._sources.fallback is None:
-                raise
-            failure, found = reason, ()
-        entries = self._sources.entries(
-            kinds=(*_RUN_KINDS, "create_experiment"),
-            states=WAITING if known and failure is None else KEPT,
-        )
-        operations = operations_of(entries)
-        wanted = set(query.experiment_ids) | {
-            operation.provisional_id or ""
-            for operation in operations
-            if isinstance(operation, CreateExperiment) and operation.name == experiment_name
-        }
-        merging = query.model_copy(update={"experiment_ids": tuple(wanted)})
-        overlaid = [self._overlaid(run, entries) for run in found]
-        waiting = [
-            run.model_copy(update={"sync_state": self._state_of(run, entries)})
-            for run in waiting_runs(operations)
-        ]
-        handled = self._handled_runs(wanted, entries) if failure else []
-        if not waiting and not handled:
-            return tuple(overlaid)
-        return merge_runs((*handled, *overlaid), waiting, merging)
-
-    def _handled_runs(
-        self, experiments: set[str], entries: tuple[QueuedOperation, ...]
-    ) -> list[Run]:
-        """Give the runs that began in health and have a handle in this process."""
-        return [
-            self._overlaid(run, entries)
-            for run in self._snapshots.all()
-            if run.info.experiment_id in experiments and not is_provisional(run.info.run_id)
-        ]
-
-    def _overlaid(self, run: Run, entries: tuple[QueuedOperation, ...]) -> Run:
-        provisional = self._sources.ids.provisional_id(run.info.run_id)
-        ids = frozenset(filter(None, (run.info.run_id, provisional)))
-        streams = {f"run/{name}" for name in ids}
-        own = [entry for entry in entries if entry.stream in streams]
-        return overlay_run(run, operations_of(own), ids) if own else run
-
-    def _state_of(self, run: Run, entries: tuple[QueuedOperation, ...]) -> str:
-        own = [entry for entry in entries if entry.stream == f"run/{run.info.run_id}"]
-        return "pending" if any_waiting(own) else "delivered"
-
-    def _primary_runs(self, query: RunQuery) -> tuple[Run, ...]:
-        found: list[Run] = []
-        page_query = query
-        deadline = self._sources.deadline()
-        while True:
-            page = self._sources.ask(
-                lambda backend: backend.tracking.tracking_search_runs(
-                    page_query,  # noqa: B023 - called at once
-                    deadline,
-                )
-            )
-            found.extend(page.items)
-            if not page.next_page_token or len(found) >= query.max_results:
-                return tuple(found[: query.max_results])
-            page_query = query.model_copy(update={"page_token": page.next_page_token})
+        return self._search.search(query, experiment_name, failure)
 
     def metric_history(self, run_id: str, key: str) -> tuple[Metric, ...]:
         """Get every known point of a metric, in the order of time.
 
+        Where the primary cannot be asked, a WARNING says that the answer is not complete.
+
         Raises:
-            TransientError: The primary is away, and nothing of the run waits.
+            TransientError: The primary is away, and no point is known without it.
         """
         primary_id, ids = self._sources.names(run_id)
         streams = tuple(f"run/{name}" for name in ids)
@@ -193,19 +129,34 @@ class RunReader:
             except TransientError as reason:
                 failure, states = reason, KEPT
         entries = self._sources.entries(streams=streams, kinds=("log_batch",), states=states)
-        if failure and not entries:
-            raise failure
-        return merge_metric_history(points, operations_of(entries), key)
+        merged = merge_metric_history(points, operations_of(entries), key)
+        if failure:
+            if not merged:
+                raise failure
+            warn_of_incomplete(f"points of metric {key!r}", self._sources.destination)
+        return merged
 
     def list_artifacts(self, owner: ArtifactOwner, run_id: str, path: str) -> tuple[FileInfo, ...]:
         """List a folder of a run's or a logged model's artifacts, with those that wait.
 
+        Where the primary cannot be asked, a WARNING says that the answer is not complete.
+
         Raises:
-            TransientError: The primary is away, and no file waits.
+            TransientError: The primary is away, and no file of the folder waits.
         """
+        found, complete = self._listed(owner, run_id, path)
+        if not complete:
+            warn_of_incomplete("artifacts", self._sources.destination)
+        return found
+
+    def _listed(
+        self, owner: ArtifactOwner, run_id: str, path: str
+    ) -> tuple[tuple[FileInfo, ...], bool]:
+        """List a folder, and say whether the primary was asked for what it has."""
         primary_id, _ = self._sources.names(owner.id)
         waiting = operations_of(self._waiting_files(owner, run_id))
         found: tuple[FileInfo, ...] = ()
+        complete = True
         if primary_id:
             known = owner.model_copy(update={"id": primary_id})
             try:
@@ -216,28 +167,43 @@ class RunReader:
                     artifacts=True,
                 )
             except TransientError:
-                if not waiting:
+                complete = False
+                if not overlay_artifacts((), waiting, path):
                     raise
-        return overlay_artifacts(found, waiting, path)
+        return overlay_artifacts(found, waiting, path), complete
 
     def download_artifacts(
         self, owner: ArtifactOwner, run_id: str, path: str, destination: Path
     ) -> Path:
         """Download a file, or a folder with all it holds ("" is everything).
 
+        Where the primary cannot be asked, a WARNING says that the folder is not complete.
+
         Returns:
             The file or folder under ``destination`` that was written.
 
         Raises:
+            InvalidInputError: The destination is no folder, and none can be made there.
             NotFoundError: There is no such artifact.
             TransientError: The primary is away, and has what was asked for.
         """
+        try:
+            destination.mkdir(parents=True, exist_ok=True)
+        except OSError as cause:
+            raise InvalidInputError(
+                f"Cannot download into {str(destination)!r}: it is not a folder, and none can be made "
+                f"there ({cause.strerror or cause}). Name a folder."
+            ) from cause
         waiting = {
             entry.operation.path: entry
             for entry in self._waiting_files(owner, run_id)
             if isinstance(entry.operation, LogArtifact)
         }
-        files = self._files_below(owner, run_id, path)
+        files, complete = (
+            ([path], True) if path in waiting else self._files_below(owner, run_id, path)
+        )
+        if not complete:
+            warn_of_incomplete("artifacts", self._sources.destination)
         if not files:
             files = [path]
         for file in files:
@@ -296,15 +262,20 @@ class RunReader:
             return None
         return next((model.model_id for model in reversed(models) if model.name == name), None)
 
-    def _files_below(self, owner: ArtifactOwner, run_id: str, path: str) -> list[str]:
+    def _files_below(self, owner: ArtifactOwner, run_id: str, path: str) -> tuple[list[str], bool]:
+        """List the files of a folder and below it; and say whether the primary was asked for all."""
         files: list[str] = []
-        for entry in self.list_artifacts(owner, run_id, path):
+        listed, complete = self._listed(owner, run_id, path)
+        for entry in listed:
             if entry.path == path:
-                return [path]
-            files.extend(
-                self._files_below(owner, run_id, entry.path) if entry.is_dir else [entry.path]
-            )
-        return files
+                return [path], complete
+            if entry.is_dir:
+                below, all_below = self._files_below(owner, run_id, entry.path)
+                files.extend(below)
+                complete = complete and all_below
+            else:
+                files.append(entry.path)
+        return files, complete
 
     def _waiting_files(self, owner: ArtifactOwner, run_id: str) -> tuple[QueuedOperation, ...]:
         _, runs = self._sources.names(run_id)

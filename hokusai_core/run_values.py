@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hokusai_core import limits, validation
 from hokusai_core.batching import split_batch
 from hokusai_core.entities import Metric
-from hokusai_core.errors import InvalidInputError
+from hokusai_core.errors import ConflictError, InvalidInputError
 from hokusai_core.long_values import fit
 from hokusai_core.operations import LogBatch, MetricPoint
 from hokusai_core.packed_points import Points, keys_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_CHECKED_KEYS = 10_000
 _PLAIN_STEP = 2**62
+_POINT_FIELDS = ("key", "value", "timestamp", "step")
 _age = itemgetter(3, 2)
 """Gives step and timestamp of points, by which MLflow knows the newest."""
 
@@ -96,7 +97,12 @@ class RunValues:
         self.log_params({key: value})
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log several params."""
+        """Log several params.
+
+        Raises:
+            ConflictError: One was logged with another value; nothing was written where this handle
+                logged it. What only the server knows of becomes a dead letter while it is away.
+        """
         checked = {
             validation.key(key, "param"): validation.param_value(value, key)
             for key, value in validation.mapping(params, "params").items()
@@ -122,21 +128,25 @@ class RunValues:
 
     def log_batch(
         self,
-        metrics: Sequence[Metric] = (),
-        params: Mapping[str, Any] | None = None,
-        tags: Mapping[str, Any] | None = None,
+        metrics: Iterable[Metric] | None = (),
+        params: Mapping[str, Any] | Iterable[Any] | None = None,
+        tags: Mapping[str, Any] | Iterable[Any] | None = None,
     ) -> None:
         """Log metrics, params and tags in one request, within MLflow's limits of one.
 
         Args:
-            metrics: At most 1000 points, with their own steps and timestamps.
-            params: At most 100.
-            tags: At most 100; all three together at most 1000.
+            metrics: At most 1000 points, with their own steps and timestamps: values of
+                ``hokusai_core.Metric`` or MLflow's.
+            params: At most 100: a dict, or a list of objects with ``key`` and ``value`` as MLflow's.
+            tags: At most 100, likewise; all three together at most 1000.
 
         Raises:
             InvalidInputError: A limit is exceeded, or a value is not allowed.
         """
-        given = (len(metrics), len(params or {}), len(tags or {}))
+        metrics = _points_of(metrics)
+        params = _pairs_of(params, "params")
+        tags = _pairs_of(tags, "tags")
+        given = (len(metrics), len(params), len(tags))
         allowed = (limits.METRICS_PER_REQUEST, limits.PARAMS_PER_REQUEST, limits.TAGS_PER_REQUEST)
         if any(count > most for count, most in zip(given, allowed, strict=True)) or (
             sum(given) > limits.ENTITIES_PER_REQUEST
@@ -148,11 +158,11 @@ class RunValues:
             )
         checked_params = {
             validation.key(key, "param"): validation.param_value(value, key)
-            for key, value in (params or {}).items()
+            for key, value in params.items()
         }
         checked_tags = {
             validation.key(key, "tag"): validation.tag_value(value, key)
-            for key, value in (tags or {}).items()
+            for key, value in tags.items()
         }
         if metrics:
             self._buffer.flush()  # what was logged before gets its time before
@@ -238,8 +248,28 @@ class RunValues:
         params: dict[str, str] | None = None,
         tags: dict[str, str] | None = None,
     ) -> None:
+        if params:
+            self._refuse_changed(params)
         for operation in split_batch(self._run_id, metrics, params, tags):
             self._write(operation)
+
+    def _refuse_changed(self, params: dict[str, str]) -> None:
+        """Refuse params that this handle logged with other values, also where no server can say so.
+
+        Raises:
+            ConflictError: One has another value.
+        """
+        with self._lock:
+            changed = [
+                f"{key!r} is {self._params[key]!r} and cannot become {value!r}"
+                for key, value in params.items()
+                if self._params.get(key, value) != value
+            ]
+        if changed:
+            raise ConflictError(
+                f"Params of run {self._run_id} were logged with other values: {'; '.join(changed)}. "
+                "The first value is kept; log the new one under another name."
+            )
 
     def _write(self, operation: LogBatch) -> None:
         self._runtime.router.write(operation)
@@ -263,6 +293,50 @@ class RunValues:
                 known = newest.get(key)
                 if known is None or age >= known[:2]:
                     newest[key] = (step, timestamp, value)
+
+
+def _points_of(metrics: Any) -> Sequence[Metric]:
+    """Check that these are points: with a key, a value, a timestamp and a step."""
+    given = _listed(metrics, "metrics", "Metric values; for a dict there is log_metrics")
+    for point in given:
+        if not all(hasattr(point, name) for name in _POINT_FIELDS):
+            raise InvalidInputError(
+                f"metrics must be a list of Metric values, with {', '.join(_POINT_FIELDS)}, and one "
+                f"of them is of type {type(point).__name__}. For a dict there is log_metrics."
+            )
+    return given
+
+
+def _pairs_of(values: Any, what: str) -> Mapping[Any, Any]:
+    """Give a dict of values; a list of objects with key and value is made one."""
+    if values is None or isinstance(values, Mapping):
+        return validation.mapping(values, what)
+    pairs: dict[Any, Any] = {}
+    for each in _listed(values, what, "objects with key and value, or a dict"):
+        if not (hasattr(each, "key") and hasattr(each, "value")):
+            raise InvalidInputError(
+                f"{what} must be a dict, or a list of objects with key and value, and one of them is "
+                f"of type {type(each).__name__}."
+            )
+        key = validation.key(each.key, what.removesuffix("s"))
+        value = validation.param_value(each.value, key) if what == "params" else each.value
+        if what == "params" and pairs.get(key, value) != value:
+            raise InvalidInputError(
+                f"Param {key!r} is given twice in one batch, with different values: give it once."
+            )
+        pairs[key] = value
+    return pairs
+
+
+def _listed(values: Any, what: str, expected: str) -> Sequence[Any]:
+    """Give the members of a list; None is an empty one."""
+    if values is None:
+        return ()
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise InvalidInputError(
+            f"{what} must be a list of {expected}. It is of type {type(values).__name__}."
+        )
+    return values if isinstance(values, list | tuple) else tuple(values)
 
 
 def _latest(calls: Sequence[Points]) -> Iterable[Points]:

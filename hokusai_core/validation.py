@@ -240,6 +240,13 @@ def plain_path(value: object, what: str = "The artifact path") -> str:
     return path
 
 
+def seconds(value: object, what: str) -> float:
+    """Check a span of time in seconds; infinity is one."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or math.isnan(value):
+        raise InvalidInputError(f"{what} must be a number of seconds, not {_shown(value)}.")
+    return float(value)
+
+
 def _integer(value: Any, what: str) -> int:
     if isinstance(value, bool | str | bytes):
         raise InvalidInputError(f"{what} must be a whole number, not {_kind(value)}.")

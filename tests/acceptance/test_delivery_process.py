@@ -20,6 +20,7 @@ from hokusai_core.delivery_process import DeliveryProcess
 from hokusai_core.draining import BackgroundDrainer
 from hokusai_core.events import CircuitChanged, DeadLettered, RunDelivered
 from hokusai_core.journal import EntryQuery
+from hokusai_core.operations import LogBatch
 from hokusai_core.run_handle import RunHandle
 from hokusai_core.testing import MockBackend
 from tests.acceptance import programs
@@ -328,7 +329,7 @@ def test_the_job_hears_and_logs_what_happens_there(
     manager = make(mlflow_server.url, observers=[recorder])
     with manager.start_run() as run:
         run.log_param("lr", 0.1)
-        run.log_param("lr", 0.2)
+        manager.runtime.router.write(LogBatch(run_id=run.run_id, params={"lr": "0.2"}))
     primary_id = run.wait(60)
     assert wait_for(lambda: recorder.of(RunDelivered))
     (letter,) = recorder.of(DeadLettered)

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import Result
 
 from hokusai_core import ExperimentManager
+from hokusai_core.operations import LogBatch
 from tests.cli.conftest import REFUSED_URL, Outage
 from tests.support.mlflow_server import MlflowServer
 
@@ -21,7 +22,7 @@ def refused_param(outage: Outage, run_json: RunJson) -> tuple[str, dict[str, Any
     run = outage.manager.start_run(run_name="changes its mind")
     run.log_param("lr", 0.1)
     outage.begin()
-    run.log_param("lr", 0.2)
+    outage.runtime.router.write(LogBatch(run_id=run.run_id, params={"lr": "0.2"}))
     run.log_metric("loss", 0.5)
     run.end()
     outage.end()

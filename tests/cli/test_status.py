@@ -12,6 +12,7 @@ import pytest
 from typer.testing import Result
 
 from hokusai_core import ExperimentManager, Settings, status
+from hokusai_core.operations import LogBatch
 from hokusai_core.status import STUCK_SECONDS, Status, StreamStatus
 from hokusai_core.testing import MockBackend
 from tests.cli.conftest import REFUSED_URL, Outage
@@ -208,7 +209,7 @@ def bury_a_param(outage: Outage) -> None:
     run = outage.manager.start_run(run_name="changes its mind")
     run.log_param("lr", 0.1)
     outage.begin()
-    run.log_param("lr", 0.2)
+    outage.runtime.router.write(LogBatch(run_id=run.run_id, params={"lr": "0.2"}))
     run.end()
     outage.end()
     report = outage.runtime.drain().run(wait_seconds=30, stop=threading.Event())

@@ -14,6 +14,7 @@ from rich.console import Console
 from typer.testing import Result
 
 from hokusai_core import ExperimentManager, Settings
+from hokusai_core.operations import LogBatch
 from hokusai_core.sync_progress import SyncProgress
 from tests.cli.conftest import REFUSED_URL, Outage
 from tests.support import session
@@ -119,7 +120,7 @@ def test_what_is_refused_for_good_is_no_success(run_json: RunJson, outage: Outag
     run = outage.manager.start_run(run_name="changes its mind")
     run.log_param("lr", 0.1)
     outage.begin()
-    run.log_param("lr", 0.2)
+    outage.runtime.router.write(LogBatch(run_id=run.run_id, params={"lr": "0.2"}))
     run.end()
     outage.end()
     code, report = run_json("sync", "--tracking-uri", outage.proxy.url)
