@@ -1,6 +1,6 @@
 """What goes with time: settled entries, but never their ids."""
 
-from sqlalchemy import Connection, and_, delete, exists, select
+from sqlalchemy import Connection, and_, delete, exists, literal_column, select
 
 from hokusai_backend_sql.engine import Database
 from hokusai_backend_sql.journal_schema import operations, pruned_operations, streams
@@ -25,6 +25,16 @@ _has_dead = exists().where(
     streams.c.destination == operations.c.destination,
     streams.c.dead > 0,
 )
+_earlier = operations.alias("earlier")
+_after_retried = exists().where(
+    _earlier.c.stream == operations.c.stream,
+    _earlier.c.destination == operations.c.destination,
+    _earlier.c.state == literal_column("'waiting'"),
+    # Of a stream's waiting entries only few come before a settled one, whatever its backlog.
+    _earlier.c.sequence < operations.c.sequence,
+    _earlier.c.retried_at.is_not(None),
+)
+"""What was settled after a dead letter that waits again: its worker asks what was decided later."""
 
 
 def prune(database: Database, retention_seconds: float) -> int:
@@ -51,6 +61,7 @@ def _prune_some(connection: Connection, retention_seconds: float) -> int:
                 # Joined to nothing, so that the index of kinds is not taken for it.
                 operations.c.kind.concat("").in_(_TRACKING_KINDS),
                 ~_has_dead,
+                ~_after_retried,
             )
         )
         .order_by(operations.c.settled_at)
