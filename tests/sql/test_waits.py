@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Callable
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 
+from hokusai_backend_sql import claims
 from hokusai_core.hookspecs import Journal
 from hokusai_core.journal import EntryQuery, Release
 from hokusai_core.operations import (
@@ -12,6 +14,7 @@ from hokusai_core.operations import (
     CreateLoggedModel,
     CreateModelVersion,
     CreateRegisteredModel,
+    CreateRun,
     FinalizeLoggedModel,
     LogArtifact,
     SetAlias,
@@ -228,6 +231,60 @@ def test_a_stream_that_is_held_back_is_looked_at_again_later_and_later(
     assert pauses[0] <= 0.1
     assert pauses[3] > pauses[0]
     assert pauses[-1] == pytest.approx(5, abs=1)
+
+
+def due_in(journal: Journal, stream: str) -> float:
+    backlog = journal.journal_backlog("")
+    (listed,) = (each for each in backlog.streams if each.stream == stream)
+    return listed.next_attempt_at - backlog.now
+
+
+@pytest.mark.parametrize("decision", ["retry", "discard"])
+def test_what_a_dead_letter_holds_back_is_left_alone_until_somebody_decides(
+    journal: Journal, decision: str
+) -> None:
+    """Thousands of such streams would keep the workers busy for nothing."""
+    run = create_run()
+    artifact = log_artifact(run.provisional_id or "")
+    metric = log_metric(run.provisional_id or "")
+    append(journal, run, artifact, metric)
+    creation = claim(journal, late_effect_seconds=0)
+    journal.journal_settle(creation, (dead(run),))
+    journal.journal_release(creation, Release(untouched=(metric.op_id,)))
+    assert nothing_due(journal)
+    for held in (artifact.stream, metric.stream):
+        assert due_in(journal, held) > 60
+        assert waiting_for(journal)[held] == f"id/{run.provisional_id}"
+    if decision == "discard":
+        assert journal.journal_discard((run.op_id,)) == 1
+        assert {claim(journal).stream, claim(journal).stream} == {artifact.stream, metric.stream}
+    else:
+        assert journal.journal_retry((run.op_id,)) == 1
+        again = claim(journal)
+        assert op_ids(again) == [run.op_id, metric.op_id]
+        assert nothing_due(journal)
+        journal.journal_settle(again, (delivered(run, "r1"), delivered(metric)))
+        assert op_ids(claim(journal)) == [artifact.op_id]
+
+
+def test_a_claim_looks_once_at_what_was_due(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends although the streams that are held back fall due again while it looks."""
+    monkeypatch.setattr(claims, "_FIRST_HOLD", 1e-6)
+    monkeypatch.setattr(claims, "_LONGEST_HOLD", 1e-6)
+    monkeypatch.setattr(claims, "_hold", hold := Mock(wraps=claims._hold))
+    hold.side_effect = [DEFAULT] * 100
+    run = create_run()
+    append(journal, run)
+    claim(journal)
+    tags = {"mlflow.parentRunId": run.provisional_id or ""}
+    children = [
+        CreateRun(experiment_id="0", run_name="child", start_time=1, tags=tags) for _ in range(30)
+    ]
+    append(journal, *children)
+    assert nothing_due(journal)
+    assert hold.call_count == 30
 
 
 def test_a_wake_does_not_shorten_the_pause_after_a_failure(journal: Journal) -> None:
