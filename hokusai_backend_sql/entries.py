@@ -27,6 +27,7 @@ from hokusai_backend_sql.journal_schema import (
     pruned_operations,
     streams,
 )
+from hokusai_backend_sql.keys import looked_up, stored_key
 from hokusai_backend_sql.lists import one_of
 from hokusai_backend_sql.schema import (
     DialectInsert,
@@ -235,10 +236,10 @@ def _insert_keys(connection: Connection, fresh: Sequence[Entry], sequences: dict
                     "destination": destination,
                     "stream": operation.stream,
                 }
-                for key in sorted(needed)
+                for key in sorted(looked_up(needed))
                 if (destination, key) in provided
             )
-        for key in sorted(operation.provides):
+        for key in sorted({stored_key(key) for key in operation.provides}):
             provided.add((destination, key))
             keys.append({"destination": destination, "key": key, "sequence": sequence})
     if keys:
@@ -253,7 +254,7 @@ def _provided(connection: Connection, fresh: Iterable[Entry]) -> set[tuple[str, 
     for entry in fresh:
         keys = entry.operation.requires | entry.operation.after
         if keys:
-            needed.setdefault(entry.destination, set()).update(keys)
+            needed.setdefault(entry.destination, set()).update(looked_up(keys))
     provided: set[tuple[str, str]] = set()
     for destination, wanted in needed.items():
         ordered = sorted(wanted)

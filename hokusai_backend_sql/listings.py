@@ -6,6 +6,7 @@ from sqlalchemy import Connection, and_, func, or_, select, true
 
 from hokusai_backend_sql.entry_rows import queued_operation
 from hokusai_backend_sql.journal_schema import operation_waits, operations, streams
+from hokusai_backend_sql.keys import looked_up
 from hokusai_backend_sql.schema import AnyRow, database_now
 from hokusai_core.journal import Backlog, EntryQuery, QueuedOperation, StreamBacklog
 from hokusai_core.operations import json_text
@@ -49,7 +50,8 @@ def read(connection: Connection, query: EntryQuery) -> tuple[QueuedOperation, ..
         statement = statement.where(
             operations.c.sequence.in_(
                 select(operation_waits.c.sequence).where(
-                    operation_waits.c.key.in_(query.requires), operation_waits.c.hard == true()
+                    operation_waits.c.key.in_(looked_up(query.requires)),
+                    operation_waits.c.hard == true(),
                 )
             )
         )

@@ -5,10 +5,14 @@ from collections.abc import Callable
 from unittest.mock import DEFAULT, Mock
 
 import pytest
+from sqlalchemy import update
 
 from hokusai_backend_sql import claims
+from hokusai_backend_sql.engine import Database
+from hokusai_backend_sql.journal_schema import operation_keys
+from hokusai_backend_sql.keys import stored_key
 from hokusai_core.hookspecs import Journal
-from hokusai_core.journal import EntryQuery, Release
+from hokusai_core.journal import Entry, EntryQuery, Release
 from hokusai_core.operations import (
     ArtifactOwner,
     CreateLoggedModel,
@@ -18,9 +22,11 @@ from hokusai_core.operations import (
     FinalizeLoggedModel,
     LogArtifact,
     SetAlias,
+    SetRegisteredModelTags,
     UpdateRun,
 )
 from tests.sql.queueing import (
+    HERE,
     append,
     claim,
     create_run,
@@ -165,6 +171,58 @@ def test_a_version_waits_for_the_files_that_its_source_names(journal: Journal) -
     assert waiting_for(journal)[held.stream] == "file/run/a/model"
     journal.journal_settle(files, (delivered(artifact),))
     assert op_ids(claim(journal)) == [held.op_id]
+
+
+LONG_FOLDER = "/".join(
+    "".join(chr(0x4E00 + 61 * row + each) for each in range(60)) for row in range(8)
+)
+LONG_PATH = f"{LONG_FOLDER}/{LONG_FOLDER[::-1]}"
+"""975 characters of three bytes each, with a folder of 487: more than PostgreSQL takes in an index."""
+
+
+@pytest.mark.parametrize("path", [LONG_FOLDER, LONG_PATH], ids=["folder", "path"])
+def test_a_long_path_holds_back_what_requires_it(journal: Journal, path: str) -> None:
+    artifact = log_artifact("a", LONG_PATH)
+    held = version(f"runs:/a/{path}", "a")
+    append(journal, artifact)
+    append(journal, held)
+    files = claim(journal)
+    assert nothing_due(journal)
+    assert waiting_for(journal)[held.stream].startswith(f"file/run/a/{path[:50]}")
+    (found,) = journal.journal_read(EntryQuery(requires=(f"file/run/a/{path}",)))
+    assert found.op_id == held.op_id
+    journal.journal_settle(files, (delivered(artifact),))
+    assert op_ids(claim(journal)) == [held.op_id]
+
+
+def test_a_single_entry_waits_for_a_long_key(journal: Journal) -> None:
+    """It goes by the intake."""
+    model = CreateRegisteredModel(name="模" * 400)
+    append(journal, model)
+    creation = claim(journal)
+    journal.journal_settle(creation, (dead(model),))
+    journal.journal_release(creation, Release())
+    tags = SetRegisteredModelTags(name=model.name, tags={"a": "b"})
+    entry = Entry(operation=tags, destination=HERE, fresh=True)
+    assert entry.plain
+    journal.journal_append((entry,), None)
+    assert nothing_due(journal)
+    assert waiting_for(journal)[tags.stream].startswith("registered/模模")
+
+
+def test_a_long_key_of_an_older_release_is_found(journal: Journal, database: Database) -> None:
+    """It was stored as it was, where the index took it."""
+    artifact = log_artifact("a", f"{LONG_FOLDER}/file")
+    append(journal, artifact)
+    key = f"file/run/a/{LONG_FOLDER}"
+    with database.begin() as connection:
+        connection.execute(
+            update(operation_keys).where(operation_keys.c.key == stored_key(key)).values(key=key)
+        )
+    append(journal, held := version(f"runs:/a/{LONG_FOLDER}", "a"))
+    assert op_ids(claim(journal)) == [artifact.op_id]
+    assert nothing_due(journal)
+    assert waiting_for(journal)[held.stream] == key
 
 
 def test_a_logged_model_is_complete_after_all_of_its_files(journal: Journal) -> None:
@@ -361,8 +419,6 @@ def test_an_attempted_creation_waits_from_the_release(
 def test_an_entry_waits_as_long_as_its_append_says(
     journal: Journal, time_passes: TimePasses
 ) -> None:
-    from hokusai_core.journal import Entry
-
     run = create_run()
     entry = Entry(operation=run, destination="http://here", maybe_applied=True, not_before=60)
     journal.journal_append((entry,), None)
