@@ -35,6 +35,24 @@ class _ListOf(TypeDecorator[Sequence[Any]]):
         return values if dialect.name == "postgresql" else json.dumps(values)
 
 
+class _Pairs(TypeDecorator[Sequence[tuple[str, str]]]):
+    """Pairs of texts as one parameter: an array of two rows on PostgreSQL, JSON text on SQLite."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(ARRAY(Text, dimensions=2))
+        return dialect.type_descriptor(Text())
+
+    def process_bind_param(self, value: Sequence[Any] | None, dialect: Dialect) -> Any:
+        pairs = list(value or ())
+        if dialect.name == "postgresql":
+            return [[first for first, _ in pairs], [second for _, second in pairs]]
+        return json.dumps([list(pair) for pair in pairs])
+
+
 class one_of(FunctionElement[Any]):  # noqa: N801 - named like the SQL functions beside it
     """Whether a column's value is in the list that is bound to a name.
 
@@ -63,3 +81,37 @@ def _sqlite_one_of(element: one_of, compiler: Any, **keywords: Any) -> str:
     column, values = element.clauses
     listed = f"SELECT value FROM json_each({compiler.process(values, **keywords)})"
     return f"{compiler.process(column, **keywords)} IN ({listed})"
+
+
+class pair_of(FunctionElement[Any]):  # noqa: N801 - named like the SQL functions beside it
+    """Whether the values of two columns are one of the pairs that are bound to a name.
+
+    SQLite would read the whole table for an ``IN`` with two pairs or more, whatever its indexes.
+
+    Args:
+        first: A column of texts.
+        second: Another one.
+        name: Of the parameter: any sequence of pairs.
+    """
+
+    type = NullType()
+    inherit_cache = True
+
+    def __init__(self, first: ColumnElement[Any], second: ColumnElement[Any], name: str) -> None:
+        super().__init__(first, second, bindparam(name, type_=_Pairs()))
+
+
+@compiles(pair_of, "postgresql")
+def _postgresql_pair_of(element: pair_of, compiler: Any, **keywords: Any) -> str:
+    first, second, pairs = (compiler.process(each, **keywords) for each in element.clauses)
+    firsts, seconds = f"({pairs})[1:1]", f"({pairs})[2:2]"
+    return f"({first}, {second}) IN (SELECT * FROM unnest({firsts}, {seconds}))"
+
+
+@compiles(pair_of, "sqlite")
+def _sqlite_pair_of(element: pair_of, compiler: Any, **keywords: Any) -> str:
+    first, second, pairs = (compiler.process(each, **keywords) for each in element.clauses)
+    return (
+        f"({first}, {second}) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') "
+        f"FROM json_each({pairs}))"
+    )
