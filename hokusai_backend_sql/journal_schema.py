@@ -58,7 +58,8 @@ operations = Table(
     sqlite_autoincrement=True,
 )
 
-IS_WAITING = operations.c.state == literal_column("'waiting'", Text)
+WAITING: ColumnElement[str] = literal_column("'waiting'", Text)
+IS_WAITING = operations.c.state == WAITING
 """Conditions as the partial indexes have them: PostgreSQL's generic plans, which are made before the
 values of parameters are known, use such an index only where the value stands in the statement."""
 Index(

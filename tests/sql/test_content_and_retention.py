@@ -4,11 +4,12 @@ import hashlib
 import io
 import os
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 from sqlalchemy import func, select, update
 
+from hokusai_backend_sql import retention
 from hokusai_backend_sql.content import CHUNK_BYTES, chunks, contents
 from hokusai_backend_sql.engine import Database
 from hokusai_core.errors import InvalidInputError, NotFoundError, PermanentError
@@ -188,3 +189,33 @@ def test_pruning_takes_as_many_steps_as_it_needs(journal: Journal, time_passes: 
     time_passes(10)
     assert journal.journal_prune(5) == 1500
     assert append(journal, *metrics) == 0
+
+
+def test_pruning_reads_once_what_has_to_stay(
+    journal: Journal, time_passes: TimePasses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on behind it, whatever was settled at the same time."""
+    monkeypatch.setattr(retention, "_PAGE", retention._PAGE.limit(4))
+    monkeypatch.setattr(retention, "_READ_AT_ONCE", 4)
+    pages: list[list[int]] = []
+    read_page = retention._read_page
+
+    def noted(*arguments: Any) -> list[Any]:
+        page = read_page(*arguments)
+        pages.append([settled.sequence for settled in page])
+        return page
+
+    monkeypatch.setattr(retention, "_read_page", noted)
+    kept = [log_metric("a", value) for value in range(10)]
+    gone = [log_metric("b", value) for value in range(9)]
+    append(journal, *kept, *gone)
+    for first, *others in (kept, gone):
+        claimed = claim(journal)
+        outcome = dead if first in kept else delivered
+        journal.journal_settle(claimed, (outcome(first), *map(delivered, others)))
+        journal.journal_release(claimed, Release())
+    time_passes(10)
+    assert journal.journal_prune(5) == len(gone)
+    assert set(states(journal)) == {each.op_id for each in kept}
+    read = [sequence for page in pages for sequence in page]
+    assert len(read) == len(set(read)) == len(kept) + len(gone)
