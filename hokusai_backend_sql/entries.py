@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from hokusai_backend_sql import id_mapping
-from hokusai_backend_sql.content import Digest, Staged, store_content
+from hokusai_backend_sql.content import Digest, Staged, drop_reference, store_content
 from hokusai_backend_sql.journal_schema import (
     operation_keys,
     operation_waits,
@@ -108,6 +108,8 @@ def append(
     if len(sequences) < len(fresh):
         # Somebody else appended the same operation between our look and our insert.
         recount_waiting(connection, {_key(entry) for entry in fresh})
+        if content is not None and not sequences:
+            drop_reference(connection, content)
         fresh = [entry for entry in fresh if entry.operation.op_id in sequences]
     _insert_keys(connection, fresh, sequences)
     return len(fresh)

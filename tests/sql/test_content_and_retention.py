@@ -3,13 +3,14 @@
 import hashlib
 import io
 import os
+import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import pytest
 from sqlalchemy import func, select, update
 
-from hokusai_backend_sql import retention
+from hokusai_backend_sql import entries, retention
 from hokusai_backend_sql.content import CHUNK_BYTES, chunks, contents
 from hokusai_backend_sql.engine import Database
 from hokusai_core.errors import InvalidInputError, NotFoundError, PermanentError
@@ -87,6 +88,21 @@ def test_equal_bytes_are_stored_once_and_stay_for_the_last(
     journal.journal_settle(claimed, (delivered(first),))
     assert journal.journal_open_content(second.op_id).read() == data
     assert journal.journal_discard((second.op_id,)) == 1
+    assert stored(database) == (0, 0)
+
+
+def test_the_later_of_two_simultaneous_appends_leaves_no_bytes(
+    journal: Journal, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither saw the other's when it looked what is known."""
+    data = b"the same"
+    artifact = artifact_of(data)
+    assert append_with(journal, artifact, data) == 1
+    monkeypatch.setattr(entries, "_known", lambda *_: (set(), time.time()))
+    assert append_with(journal, artifact, data) == 0
+    assert journal.journal_backlog("").waiting == 1
+    assert journal.journal_open_content(artifact.op_id).read() == data
+    journal.journal_settle(claim(journal), (delivered(artifact),))
     assert stored(database) == (0, 0)
 
 
