@@ -21,6 +21,10 @@ from sqlalchemy import (
 from hokusai_backend_sql.engine import Database
 from hokusai_backend_sql.entry_rows import known_operation
 from hokusai_backend_sql.journal_schema import (
+    DEAD,
+    HAS_WAITING,
+    IS_WAITING,
+    WAITING,
     operation_keys,
     operation_waits,
     operations,
@@ -53,7 +57,7 @@ _HOLD_BY_DEAD = 300.0
 _OF_STREAM = (
     operations.c.stream == bindparam("of_stream"),
     operations.c.destination == bindparam("of_destination"),
-    operations.c.state == "waiting",
+    IS_WAITING,
 )
 _THE_STREAM = (
     streams.c.stream == bindparam("of_stream"),
@@ -67,7 +71,7 @@ _FIRST_DUE = (
     select(streams, database_now().label("now"))
     .where(
         streams.c.destination == bindparam("of_destination"),
-        streams.c.waiting > 0,
+        HAS_WAITING,
         streams.c.ready_at <= _DUE_BY,
         or_(streams.c.lease_until.is_(None), streams.c.lease_until <= _NOW),
     )
@@ -133,10 +137,10 @@ _FIRST_HELD = (
         operation_waits.c.destination == bindparam("of_destination"),
         operation_waits.c.stream == bindparam("of_stream"),
         operation_waits.c.sequence <= bindparam("last"),
-        operations.c.state == "waiting",
+        IS_WAITING,
         or_(
-            and_(operation_waits.c.hard == true(), _provider.c.state == "dead"),
-            and_(_provider.c.state == "waiting", _provider.c.stream != bindparam("of_stream")),
+            and_(operation_waits.c.hard == true(), _provider.c.state == DEAD),
+            and_(_provider.c.state == WAITING, _provider.c.stream != bindparam("of_stream")),
         ),
     )
     .order_by(operation_waits.c.sequence, operation_waits.c.key, _provider.c.state)

@@ -21,6 +21,7 @@ from sqlalchemy import (
 from hokusai_backend_sql import id_mapping
 from hokusai_backend_sql.content import Digest, Staged, drop_reference, store_content
 from hokusai_backend_sql.journal_schema import (
+    ZERO,
     operation_keys,
     operation_waits,
     operations,
@@ -56,7 +57,7 @@ _KNOWN = union_all(
 
 
 def _announcing(statement: DialectInsert) -> DialectInsert:
-    new, idle = statement.excluded, streams.c.waiting == 0
+    new, idle = statement.excluded, streams.c.waiting == ZERO
     return statement.on_conflict_do_update(
         index_elements=[streams.c.stream, streams.c.destination],
         set_={

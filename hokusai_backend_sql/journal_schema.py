@@ -76,7 +76,8 @@ Index(
     postgresql_where=IS_WAITING,
     sqlite_where=IS_WAITING,
 )
-IS_DEAD = operations.c.state == literal_column("'dead'", Text)
+DEAD: ColumnElement[str] = literal_column("'dead'", Text)
+IS_DEAD = operations.c.state == DEAD
 Index(
     "operations_dead_index",
     operations.c.sequence,

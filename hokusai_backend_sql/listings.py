@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, func, or_, select, true, union_all
+from sqlalchemy import Connection, and_, func, literal, or_, select, true, union_all
 
 from hokusai_backend_sql.entry_rows import queued_operation
 from hokusai_backend_sql.journal_schema import (
     HAS_DEAD,
     HAS_WAITING,
+    IS_WAITING,
     ZERO,
     operation_waits,
     operations,
@@ -48,7 +49,14 @@ def read(connection: Connection, query: EntryQuery) -> tuple[QueuedOperation, ..
             statement = statement.where(column.in_(wanted))
     if query.states:
         # Spelled out one by one, so that the partial indexes are found.
-        statement = statement.where(or_(*(operations.c.state == state for state in query.states)))
+        statement = statement.where(
+            or_(
+                *(
+                    operations.c.state == literal(state, literal_execute=True)
+                    for state in query.states
+                )
+            )
+        )
     if query.mentions:
         position = func.instr if connection.dialect.name == "sqlite" else func.strpos
         text = func.lower(json_text(query.mentions))
@@ -103,10 +111,7 @@ def backlog(connection: Connection, destination: str) -> Backlog:
         if row.waiting:
             by_destination[row.destination] = int(row.waiting)
     oldest_at = connection.scalar(
-        select(operations.c.appended_at)
-        .where(operations.c.state == "waiting")
-        .order_by(operations.c.sequence)
-        .limit(1)
+        select(operations.c.appended_at).where(IS_WAITING).order_by(operations.c.sequence).limit(1)
     )
     return Backlog(
         waiting=sum(by_destination.values()),
@@ -124,7 +129,7 @@ def _listed(connection: Connection, destination: str) -> tuple[StreamBacklog, ..
         .where(
             operations.c.stream == streams.c.stream,
             operations.c.destination == streams.c.destination,
-            operations.c.state == "waiting",
+            IS_WAITING,
         )
         .order_by(operations.c.sequence)
         .limit(1)
@@ -132,7 +137,7 @@ def _listed(connection: Connection, destination: str) -> tuple[StreamBacklog, ..
     )
     statement = (
         select(streams, oldest.label("oldest_at"))
-        .where(streams.c.waiting > 0)
+        .where(HAS_WAITING)
         .order_by(streams.c.ready_at, streams.c.stream)
         .limit(_LISTED_STREAMS)
     )

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Dialect, Text, TypeDecorator, bindparam
+from sqlalchemy import BigInteger, ColumnElement, Dialect, Text, TypeDecorator, bindparam, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -36,21 +36,13 @@ class _ListOf(TypeDecorator[Sequence[Any]]):
 
 
 class _Pairs(TypeDecorator[Sequence[tuple[str, str]]]):
-    """Pairs of texts as one parameter: an array of two rows on PostgreSQL, JSON text on SQLite."""
+    """Pairs of texts as one parameter: JSON text."""
 
     impl = Text
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        if dialect.name == "postgresql":
-            return dialect.type_descriptor(ARRAY(Text, dimensions=2))
-        return dialect.type_descriptor(Text())
-
     def process_bind_param(self, value: Sequence[Any] | None, dialect: Dialect) -> Any:
-        pairs = list(value or ())
-        if dialect.name == "postgresql":
-            return [[first for first, _ in pairs], [second for _, second in pairs]]
-        return json.dumps([list(pair) for pair in pairs])
+        return json.dumps([list(pair) for pair in value or ()])
 
 
 class one_of(FunctionElement[Any]):  # noqa: N801 - named like the SQL functions beside it
@@ -103,9 +95,10 @@ class pair_of(FunctionElement[Any]):  # noqa: N801 - named like the SQL function
 
 @compiles(pair_of, "postgresql")
 def _postgresql_pair_of(element: pair_of, compiler: Any, **keywords: Any) -> str:
-    first, second, pairs = (compiler.process(each, **keywords) for each in element.clauses)
-    firsts, seconds = f"({pairs})[1:1]", f"({pairs})[2:2]"
-    return f"({first}, {second}) IN (SELECT * FROM unnest({firsts}, {seconds}))"
+    # A search for each pair; a join with a list might be planned, and kept, as a walk through all.
+    first, second, pairs = element.clauses
+    listed: ColumnElement[Any] = bindparam(pairs.key, expanding=True)
+    return str(compiler.process(tuple_(first, second).in_(listed), **keywords))
 
 
 @compiles(pair_of, "sqlite")

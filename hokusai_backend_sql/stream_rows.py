@@ -11,6 +11,7 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from hokusai_backend_sql.content import contents
 from hokusai_backend_sql.journal_schema import (
+    IS_WAITING,
     operation_keys,
     operation_waits,
     operations,
@@ -184,7 +185,7 @@ def recount_waiting(connection: Connection, keys: Collection[StreamKey]) -> None
             .where(
                 operations.c.stream == key.stream,
                 operations.c.destination == key.destination,
-                operations.c.state == "waiting",
+                IS_WAITING,
             )
             .scalar_subquery()
         )

@@ -1,5 +1,6 @@
 """What the queue does all the time reads no table from one end to the other."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -79,3 +80,26 @@ def test_no_statement_reads_all_streams(database: Database, statements: Statemen
             else:
                 read = [row for row in plan if whole in row]
             assert not read, statement
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_no_plan_that_is_kept_reads_all_streams(database: Database, statements: Statements) -> None:
+    """PostgreSQL plans a statement without its values, after it was run some times."""
+    with database.begin() as connection:
+        if (connection.dialect.server_version_info or (0,)) < (16,):
+            pytest.skip("this PostgreSQL does not explain such plans")
+        for statement in {statement for statement, _ in statements}:
+            if statement.startswith(("SELECT", "UPDATE")) and ".streams" in statement:
+                numbered = _numbered(statement)
+                plan = connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {numbered}")
+                read = [row for row in map(str, plan) if "Seq Scan on streams" in row]
+                assert not read, statement
+
+
+def _numbered(statement: str) -> str:
+    numbers: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        return f"${numbers.setdefault(found[1], len(numbers) + 1)}"
+
+    return re.sub(r"%\((\w+)\)s", number, statement)
