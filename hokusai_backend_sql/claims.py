@@ -21,6 +21,10 @@ from sqlalchemy import (
 from hokusai_backend_sql.engine import Database
 from hokusai_backend_sql.entry_rows import known_operation
 from hokusai_backend_sql.journal_schema import (
+    DEAD,
+    HAS_WAITING,
+    IS_WAITING,
+    WAITING,
     operation_keys,
     operation_waits,
     operations,
@@ -44,13 +48,16 @@ _LATE_EFFECTS = 1_000
 _FIRST_HOLD, _LONGEST_HOLD = 0.1, 5.0
 """Seconds until a stream that is held back is looked at again, if nothing wakes it before."""
 
+_HOLD_BY_DEAD = 300.0
+"""Seconds likewise where a dead letter holds it back: what a person decides on that wakes the stream."""
+
 
 # The statements of each claim are built once: building them takes longer than running them.
 
 _OF_STREAM = (
     operations.c.stream == bindparam("of_stream"),
     operations.c.destination == bindparam("of_destination"),
-    operations.c.state == "waiting",
+    IS_WAITING,
 )
 _THE_STREAM = (
     streams.c.stream == bindparam("of_stream"),
@@ -58,18 +65,23 @@ _THE_STREAM = (
 )
 
 _NOW = select(database_now()).scalar_subquery()
+_DUE_BY = select(func.coalesce(bindparam("due_by", type_=Double), database_now())).scalar_subquery()
 
 _FIRST_DUE = (
     select(streams, database_now().label("now"))
     .where(
         streams.c.destination == bindparam("of_destination"),
-        streams.c.waiting > 0,
-        streams.c.ready_at <= _NOW,
+        HAS_WAITING,
+        streams.c.ready_at <= _DUE_BY,
         or_(streams.c.lease_until.is_(None), streams.c.lease_until <= _NOW),
     )
     .order_by(streams.c.ready_at, streams.c.stream)
     .limit(1)
     .with_for_update(skip_locked=True)
+)
+
+_FIRST_SEQUENCE = (
+    select(operations.c.sequence).where(*_OF_STREAM).order_by(operations.c.sequence).limit(1)
 )
 
 _first = (
@@ -110,7 +122,7 @@ _WAITING = (
 
 _provider = operations.alias("provider")
 _FIRST_HELD = (
-    select(operation_waits.c.sequence, operation_waits.c.key)
+    select(operation_waits.c.sequence, operation_waits.c.key, _provider.c.state)
     .join(operations, operations.c.sequence == operation_waits.c.sequence)
     .join(
         operation_keys,
@@ -125,13 +137,13 @@ _FIRST_HELD = (
         operation_waits.c.destination == bindparam("of_destination"),
         operation_waits.c.stream == bindparam("of_stream"),
         operation_waits.c.sequence <= bindparam("last"),
-        operations.c.state == "waiting",
+        IS_WAITING,
         or_(
-            and_(operation_waits.c.hard == true(), _provider.c.state == "dead"),
-            and_(_provider.c.state == "waiting", _provider.c.stream != bindparam("of_stream")),
+            and_(operation_waits.c.hard == true(), _provider.c.state == DEAD),
+            and_(_provider.c.state == WAITING, _provider.c.stream != bindparam("of_stream")),
         ),
     )
-    .order_by(operation_waits.c.sequence, operation_waits.c.key)
+    .order_by(operation_waits.c.sequence, operation_waits.c.key, _provider.c.state)
     .limit(1)
 )
 
@@ -174,15 +186,20 @@ _HOLD = (
 
 
 def claim(database: Database, request: ClaimRequest) -> tuple[Claim, ...]:
-    """Claim the stream that is due first; () where none is."""
+    """Claim the stream that is due first; () where none is.
+
+    Of those that were due at the beginning: streams that are held back fall due again all the time.
+    """
+    due_by: float | None = None
     while True:
-        if database.is_sqlite and not _any_due(database, request.destination):
+        if database.is_sqlite and not _any_due(database, request.destination, due_by):
             return ()
         with database.begin(synced=True) as connection:
             for _ in range(_LOOKS_PER_TRANSACTION):
-                stream = _first_due(connection, request.destination)
+                stream = _first_due(connection, request.destination, due_by)
                 if stream is None:
                     return ()
+                due_by = due_by or stream.now
                 claimed = _claim(connection, stream, request)
                 if claimed is not None:
                     break
@@ -190,19 +207,27 @@ def claim(database: Database, request: ClaimRequest) -> tuple[Claim, ...]:
             return (claimed,)
 
 
-def _any_due(database: Database, destination: str) -> bool:
+def _any_due(database: Database, destination: str, due_by: float | None) -> bool:
     """Look before the file's only write lock is taken, so that idle workers hold up nobody."""
     with database.connect() as connection:
-        return _first_due(connection, destination) is not None
+        return _first_due(connection, destination, due_by) is not None
 
 
-def _first_due(connection: Connection, destination: str) -> AnyRow | None:
+def _first_due(connection: Connection, destination: str, due_by: float | None) -> AnyRow | None:
     """Lock the stream that is due first, past those that are being claimed at this moment."""
-    return connection.execute(_FIRST_DUE, {"of_destination": destination}).one_or_none()
+    names = {"of_destination": destination, "due_by": due_by}
+    return connection.execute(_FIRST_DUE, names).one_or_none()
 
 
 def _claim(connection: Connection, stream: AnyRow, request: ClaimRequest) -> Claim | None:
     """Claim a locked stream; None where its first operation is held back, which is noted."""
+    if stream.held_for and not request.ignore_waits:
+        # Before the payloads are read: most streams that were held back are so still.
+        first = connection.scalar(_FIRST_SEQUENCE, _names(stream))
+        held = None if first is None else _first_held(connection, stream, first)
+        if held is not None:
+            _hold_back(connection, stream, held)
+            return None
     characters = max(_CHARACTERS, request.limit * _CHARACTERS_PER_ENTRY)
     sizes = {"most": request.limit, "most_characters": characters}
     rows = connection.execute(_WAITING, _names(stream) | sizes).all()
@@ -214,11 +239,11 @@ def _claim(connection: Connection, stream: AnyRow, request: ClaimRequest) -> Cla
         return None
     held = None if request.ignore_waits else _first_held(connection, stream, rows[-1].sequence)
     if held is not None and held.sequence == rows[0].sequence:
-        _hold_back(connection, stream, held.key)
+        _hold_back(connection, stream, held)
         return None
     handed_out = _until_first_obstacle(rows, stream, held)
     if not handed_out:
-        _hold_back(connection, stream, f"a release that knows {rows[0].kind!r}")
+        _look_again_later(connection, stream, f"a release that knows {rows[0].kind!r}")
         return None
     fence = stream.fence + 1
     lease_until = stream.now + request.lease_seconds
@@ -308,7 +333,21 @@ def _first_held(connection: Connection, stream: AnyRow, last: int) -> AnyRow | N
     return connection.execute(_FIRST_HELD, _names(stream) | {"last": last}).one_or_none()
 
 
-def _hold_back(connection: Connection, stream: AnyRow, waiting_for: str) -> None:
+def _hold_back(connection: Connection, stream: AnyRow, held: AnyRow) -> None:
+    """Leave the stream until what holds it back is settled, which wakes it."""
+    if held.state == "dead":
+        _hold(
+            connection,
+            stream,
+            ready_at=stream.now + _HOLD_BY_DEAD,
+            waiting_for=held.key,
+            held_for=_HOLD_BY_DEAD,
+        )
+    else:
+        _look_again_later(connection, stream, held.key)
+
+
+def _look_again_later(connection: Connection, stream: AnyRow, waiting_for: str) -> None:
     """Look at the stream again later, and later each time."""
     held_for = min(max(stream.held_for * 2, _FIRST_HOLD), _LONGEST_HOLD)
     _hold(

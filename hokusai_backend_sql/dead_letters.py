@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, select, tuple_, update
+from sqlalchemy import Connection, select, update
 
 from hokusai_backend_sql.journal_schema import operations, streams
+from hokusai_backend_sql.lists import pair_of
 from hokusai_backend_sql.schema import AnyRow, database_now
 from hokusai_backend_sql.settling import forget_keys
 from hokusai_backend_sql.stream_rows import (
@@ -32,8 +33,9 @@ def retry(connection: Connection, op_ids: Sequence[str]) -> int:
     add_counts(connection, {key: (count, -count) for key, count in counts.items()})
     connection.execute(
         update(streams)
-        .where(tuple_(streams.c.stream, streams.c.destination).in_(sorted(counts)))
-        .values(ready_at=database_now(), held_for=0, waiting_for="")
+        .where(pair_of(streams.c.stream, streams.c.destination, "names"))
+        .values(ready_at=database_now(), held_for=0, waiting_for=""),
+        {"names": sorted(counts)},
     )
     return len(rows)
 

@@ -26,6 +26,7 @@ class DirectSqlite:
         self._lock = threading.RLock()
         self._in_use = False
         self._connection: sqlite3.Connection | None = None
+        self._generation = self._opened_in = object()
         self._inherited: list[sqlite3.Connection] = []
 
     def run(self, statement: str, parameters: tuple[object, ...]) -> object:
@@ -52,10 +53,12 @@ class DirectSqlite:
                 pass
 
     def close(self) -> None:
-        """Close the connection, unless a thread is using it. The next use opens one."""
+        """Close the connection; one that is in use is closed by the next use, which opens one."""
+        self._generation = object()
         if self._lock.acquire(blocking=False):
             try:
-                self._drop()
+                if not self._in_use:
+                    self._drop()
             finally:
                 self._lock.release()
 
@@ -69,6 +72,9 @@ class DirectSqlite:
 
     def _run(self, statement: str, parameters: tuple[object, ...]) -> object:
         try:
+            if self._opened_in is not self._generation:
+                # The file may have been replaced: what is written into the old one is lost.
+                self._drop()
             connection = self._connection or self._connect()
             row = connection.execute(statement, parameters).fetchone()
         except sqlite3.Error as cause:
@@ -85,14 +91,16 @@ class DirectSqlite:
 
         A query that is not read to its end would show the file as it was, for as long as it is open.
         """
-        interrupted, self._connection = self._connection, None
+        interrupted, opened_in = self._connection, self._opened_in
+        self._connection = None
         try:
             return self._run(statement, parameters)
         finally:
             self._drop()
-            self._connection = interrupted
+            self._connection, self._opened_in = interrupted, opened_in
 
     def _connect(self) -> sqlite3.Connection:
+        self._opened_in = self._generation
         connection = sqlite3.connect(
             self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
         )

@@ -157,6 +157,10 @@ class Database:
         with self._no_fork(), self._translated():
             self._prepare_file()
             self._file = self._file_now()
+            with self._engines[False, False].connect() as connection:
+                unfit = upgrade.encoding_obstacle(connection)
+            if unfit:
+                raise self._unavailable(f"{self.place} {unfit}")
             revision = upgrade.upgrade_schema(self._engine, self._timeout)
         self._ready = True
         return revision

@@ -19,14 +19,16 @@ from sqlalchemy import (
 )
 
 from hokusai_backend_sql import id_mapping
-from hokusai_backend_sql.content import Digest, Staged, store_content
+from hokusai_backend_sql.content import Digest, Staged, drop_reference, store_content
 from hokusai_backend_sql.journal_schema import (
+    ZERO,
     operation_keys,
     operation_waits,
     operations,
     pruned_operations,
     streams,
 )
+from hokusai_backend_sql.keys import looked_up, stored_key
 from hokusai_backend_sql.lists import one_of
 from hokusai_backend_sql.schema import (
     DialectInsert,
@@ -55,7 +57,7 @@ _KNOWN = union_all(
 
 
 def _announcing(statement: DialectInsert) -> DialectInsert:
-    new, idle = statement.excluded, streams.c.waiting == 0
+    new, idle = statement.excluded, streams.c.waiting == ZERO
     return statement.on_conflict_do_update(
         index_elements=[streams.c.stream, streams.c.destination],
         set_={
@@ -107,6 +109,8 @@ def append(
     if len(sequences) < len(fresh):
         # Somebody else appended the same operation between our look and our insert.
         recount_waiting(connection, {_key(entry) for entry in fresh})
+        if content is not None and not sequences:
+            drop_reference(connection, content)
         fresh = [entry for entry in fresh if entry.operation.op_id in sequences]
     _insert_keys(connection, fresh, sequences)
     return len(fresh)
@@ -235,10 +239,10 @@ def _insert_keys(connection: Connection, fresh: Sequence[Entry], sequences: dict
                     "destination": destination,
                     "stream": operation.stream,
                 }
-                for key in sorted(needed)
+                for key in sorted(looked_up(needed))
                 if (destination, key) in provided
             )
-        for key in sorted(operation.provides):
+        for key in sorted({stored_key(key) for key in operation.provides}):
             provided.add((destination, key))
             keys.append({"destination": destination, "key": key, "sequence": sequence})
     if keys:
@@ -253,7 +257,7 @@ def _provided(connection: Connection, fresh: Iterable[Entry]) -> set[tuple[str, 
     for entry in fresh:
         keys = entry.operation.requires | entry.operation.after
         if keys:
-            needed.setdefault(entry.destination, set()).update(keys)
+            needed.setdefault(entry.destination, set()).update(looked_up(keys))
     provided: set[tuple[str, str]] = set()
     for destination, wanted in needed.items():
         ordered = sorted(wanted)

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from sqlalchemy import Connection, text
 
+from hokusai_backend_sql.keys import looked_up
 from hokusai_backend_sql.stream_rows import StreamKey, recount_waiting
 from hokusai_core.journal import Entry
 
@@ -88,7 +89,7 @@ def row(entry: Entry) -> tuple[object, ...] | None:
 
 @lru_cache(maxsize=1024)
 def _as_json(keys: frozenset[str]) -> str:
-    return json.dumps(sorted(keys))
+    return json.dumps(sorted(looked_up(keys)))
 
 
 def move_some(connection: Connection) -> None:

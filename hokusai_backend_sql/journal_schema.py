@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Double,
     Index,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     event,
+    literal_column,
     text,
 )
 from sqlalchemy.schema import SchemaItem
@@ -56,27 +58,31 @@ operations = Table(
     sqlite_autoincrement=True,
 )
 
-_waiting = operations.c.state == "waiting"
+WAITING: ColumnElement[str] = literal_column("'waiting'", Text)
+IS_WAITING = operations.c.state == WAITING
+"""Conditions as the partial indexes have them: PostgreSQL's generic plans, which are made before the
+values of parameters are known, use such an index only where the value stands in the statement."""
 Index(
     "operations_waiting_index",
     operations.c.stream,
     operations.c.destination,
     operations.c.sequence,
-    postgresql_where=_waiting,
-    sqlite_where=_waiting,
+    postgresql_where=IS_WAITING,
+    sqlite_where=IS_WAITING,
 )
 Index(
     "operations_first_waiting_index",
     operations.c.sequence,
-    postgresql_where=_waiting,
-    sqlite_where=_waiting,
+    postgresql_where=IS_WAITING,
+    sqlite_where=IS_WAITING,
 )
-_dead = operations.c.state == "dead"
+DEAD: ColumnElement[str] = literal_column("'dead'", Text)
+IS_DEAD = operations.c.state == DEAD
 Index(
     "operations_dead_index",
     operations.c.sequence,
-    postgresql_where=_dead,
-    sqlite_where=_dead,
+    postgresql_where=IS_DEAD,
+    sqlite_where=IS_DEAD,
 )
 _settled = operations.c.settled_at.is_not(None)
 Index(
@@ -159,20 +165,21 @@ streams = Table(
     Column("waiting_for", Text, nullable=False, default=""),
     Column("error", Text, nullable=False, default=""),
 )
-_has_waiting = streams.c.waiting > 0
+ZERO: ColumnElement[int] = literal_column("0", BigInteger)
+HAS_WAITING = streams.c.waiting > ZERO
 Index(
     "streams_due_index",
     streams.c.destination,
     streams.c.ready_at,
-    postgresql_where=_has_waiting,
-    sqlite_where=_has_waiting,
+    postgresql_where=HAS_WAITING,
+    sqlite_where=HAS_WAITING,
 )
-_has_dead = streams.c.dead > 0
+HAS_DEAD = streams.c.dead > ZERO
 Index(
     "streams_dead_index",
     streams.c.destination,
-    postgresql_where=_has_dead,
-    sqlite_where=_has_dead,
+    postgresql_where=HAS_DEAD,
+    sqlite_where=HAS_DEAD,
 )
 
 id_map = Table(

@@ -2,10 +2,19 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, func, or_, select, true
+from sqlalchemy import Connection, and_, func, literal, or_, select, true, union_all
 
 from hokusai_backend_sql.entry_rows import queued_operation
-from hokusai_backend_sql.journal_schema import operation_waits, operations, streams
+from hokusai_backend_sql.journal_schema import (
+    HAS_DEAD,
+    HAS_WAITING,
+    IS_WAITING,
+    ZERO,
+    operation_waits,
+    operations,
+    streams,
+)
+from hokusai_backend_sql.keys import looked_up
 from hokusai_backend_sql.schema import AnyRow, database_now
 from hokusai_core.journal import Backlog, EntryQuery, QueuedOperation, StreamBacklog
 from hokusai_core.operations import json_text
@@ -40,7 +49,14 @@ def read(connection: Connection, query: EntryQuery) -> tuple[QueuedOperation, ..
             statement = statement.where(column.in_(wanted))
     if query.states:
         # Spelled out one by one, so that the partial indexes are found.
-        statement = statement.where(or_(*(operations.c.state == state for state in query.states)))
+        statement = statement.where(
+            or_(
+                *(
+                    operations.c.state == literal(state, literal_execute=True)
+                    for state in query.states
+                )
+            )
+        )
     if query.mentions:
         position = func.instr if connection.dialect.name == "sqlite" else func.strpos
         text = func.lower(json_text(query.mentions))
@@ -49,7 +65,8 @@ def read(connection: Connection, query: EntryQuery) -> tuple[QueuedOperation, ..
         statement = statement.where(
             operations.c.sequence.in_(
                 select(operation_waits.c.sequence).where(
-                    operation_waits.c.key.in_(query.requires), operation_waits.c.hard == true()
+                    operation_waits.c.key.in_(looked_up(query.requires)),
+                    operation_waits.c.hard == true(),
                 )
             )
         )
@@ -70,27 +87,31 @@ def unsettled(connection: Connection, names: Sequence[str]) -> int:
     return int(waiting or 0)
 
 
+_counted = union_all(
+    select(streams.c.destination, streams.c.waiting, ZERO.label("dead")).where(HAS_WAITING),
+    select(streams.c.destination, ZERO.label("waiting"), streams.c.dead).where(HAS_DEAD),
+).subquery("counted")
+_COUNTS = (
+    select(
+        _counted.c.destination,
+        func.sum(_counted.c.waiting).label("waiting"),
+        func.sum(_counted.c.dead).label("dead"),
+    )
+    .group_by(_counted.c.destination)
+    .order_by(_counted.c.destination)
+)
+"""Each half is read from a partial index; with ``OR`` between them, the whole table would be."""
+
+
 def backlog(connection: Connection, destination: str) -> Backlog:
     """Give the figures, and the first streams of a destination ("" for all)."""
     by_destination, dead = {}, 0
-    for row in connection.execute(
-        select(
-            streams.c.destination,
-            func.sum(streams.c.waiting).label("waiting"),
-            func.sum(streams.c.dead).label("dead"),
-        )
-        .where(or_(streams.c.waiting > 0, streams.c.dead > 0))
-        .group_by(streams.c.destination)
-        .order_by(streams.c.destination)
-    ):
-        dead += int(row.dead)
+    for row in connection.execute(_COUNTS):
+        dead += int(row.dead or 0)
         if row.waiting:
             by_destination[row.destination] = int(row.waiting)
     oldest_at = connection.scalar(
-        select(operations.c.appended_at)
-        .where(operations.c.state == "waiting")
-        .order_by(operations.c.sequence)
-        .limit(1)
+        select(operations.c.appended_at).where(IS_WAITING).order_by(operations.c.sequence).limit(1)
     )
     return Backlog(
         waiting=sum(by_destination.values()),
@@ -108,7 +129,7 @@ def _listed(connection: Connection, destination: str) -> tuple[StreamBacklog, ..
         .where(
             operations.c.stream == streams.c.stream,
             operations.c.destination == streams.c.destination,
-            operations.c.state == "waiting",
+            IS_WAITING,
         )
         .order_by(operations.c.sequence)
         .limit(1)
@@ -116,7 +137,7 @@ def _listed(connection: Connection, destination: str) -> tuple[StreamBacklog, ..
     )
     statement = (
         select(streams, oldest.label("oldest_at"))
-        .where(streams.c.waiting > 0)
+        .where(HAS_WAITING)
         .order_by(streams.c.ready_at, streams.c.stream)
         .limit(_LISTED_STREAMS)
     )

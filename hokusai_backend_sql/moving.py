@@ -1,6 +1,6 @@
 """A server has a new address: all that waits for the old one is given to the new one."""
 
-from sqlalchemy import Connection, delete, or_, select, text, tuple_, update
+from sqlalchemy import Connection, delete, or_, select, text, update
 
 from hokusai_backend_sql.journal_schema import (
     id_map,
@@ -9,6 +9,7 @@ from hokusai_backend_sql.journal_schema import (
     operations,
     streams,
 )
+from hokusai_backend_sql.lists import pair_of
 from hokusai_backend_sql.schema import SCHEMA_NAME, database_now
 from hokusai_backend_sql.stream_rows import STATEMENT_VALUES
 from hokusai_backend_sql.time_limits import without_time_limit
@@ -100,5 +101,6 @@ def _merge(connection: Connection, source: str, target: str) -> None:
     for start in range(0, len(double), STATEMENT_VALUES):
         part = [(row.stream, source) for row in double[start : start + STATEMENT_VALUES]]
         connection.execute(
-            delete(streams).where(tuple_(streams.c.stream, streams.c.destination).in_(part))
+            delete(streams).where(pair_of(streams.c.stream, streams.c.destination, "names")),
+            {"names": part},
         )

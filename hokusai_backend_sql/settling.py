@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Double, bindparam, delete, select, true, upda
 from hokusai_backend_sql import id_mapping
 from hokusai_backend_sql.content import drop_reference
 from hokusai_backend_sql.journal_schema import (
+    IS_WAITING,
     operation_keys,
     operation_waits,
     operations,
@@ -32,7 +33,7 @@ _OF_CLAIM = (
     operations.c.stream == bindparam("of_stream"),
     operations.c.destination == bindparam("of_destination"),
 )
-_WAITING = (*_OF_CLAIM, operations.c.state == "waiting")
+_WAITING = (*_OF_CLAIM, IS_WAITING)
 _THE_STREAM = (
     streams.c.stream == bindparam("of_stream"),
     streams.c.destination == bindparam("of_destination"),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Double, bindparam, delete, update
 
-from hokusai_backend_sql.journal_schema import operation_waits, operations
+from hokusai_backend_sql.journal_schema import IS_WAITING, operation_waits, operations
 from hokusai_core.journal import Claim, Settlement
 from hokusai_core.operations import LogBatch
 
@@ -29,7 +29,7 @@ _DELIVER = (
     .where(
         operations.c.stream == bindparam("of_stream"),
         operations.c.destination == bindparam("of_destination"),
-        operations.c.state == "waiting",
+        IS_WAITING,
         operations.c.sequence.between(bindparam("first"), bindparam("last")),
         operations.c.marked_by == bindparam("its_fence"),
     )

@@ -7,16 +7,17 @@ contents that it needs, so that no two transactions wait for each other in a cir
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from hokusai_backend_sql.content import contents
 from hokusai_backend_sql.journal_schema import (
+    IS_WAITING,
     operation_keys,
     operation_waits,
     operations,
     streams,
 )
-from hokusai_backend_sql.lists import one_of
+from hokusai_backend_sql.lists import one_of, pair_of
 from hokusai_backend_sql.schema import AnyRow, database_now
 from hokusai_core.errors import LeaseLostError
 from hokusai_core.journal import Claim
@@ -34,7 +35,7 @@ class StreamKey(NamedTuple):
 
 _LOCK = (
     select(streams, database_now().label("now"))
-    .where(tuple_(streams.c.stream, streams.c.destination).in_(bindparam("names", expanding=True)))
+    .where(pair_of(streams.c.stream, streams.c.destination, "names"))
     .with_for_update()
 )
 _LOCK_POSTGRESQL = _LOCK.order_by(streams.c.stream.collate("C"), streams.c.destination.collate("C"))
@@ -125,6 +126,16 @@ def streams_held_by(connection: Connection, op_ids: Sequence[str]) -> set[Stream
     return held
 
 
+_WAKE = (
+    update(streams)
+    .where(
+        pair_of(streams.c.stream, streams.c.destination, "names"),
+        or_(streams.c.held_for > 0, streams.c.waiting_for != ""),
+    )
+    .values(ready_at=database_now(), held_for=0, waiting_for="")
+)
+
+
 def wake(connection: Connection, keys: Collection[StreamKey]) -> None:
     """Let streams that wait for another entry be looked at again at once. They are locked.
 
@@ -133,14 +144,7 @@ def wake(connection: Connection, keys: Collection[StreamKey]) -> None:
     ordered = sorted(keys)
     for start in range(0, len(ordered), STATEMENT_VALUES):
         part = ordered[start : start + STATEMENT_VALUES]
-        connection.execute(
-            update(streams)
-            .where(
-                tuple_(streams.c.stream, streams.c.destination).in_(part),
-                or_(streams.c.held_for > 0, streams.c.waiting_for != ""),
-            )
-            .values(ready_at=database_now(), held_for=0, waiting_for="")
-        )
+        connection.execute(_WAKE, {"names": part})
 
 
 _ADD = (
@@ -181,7 +185,7 @@ def recount_waiting(connection: Connection, keys: Collection[StreamKey]) -> None
             .where(
                 operations.c.stream == key.stream,
                 operations.c.destination == key.destination,
-                operations.c.state == "waiting",
+                IS_WAITING,
             )
             .scalar_subquery()
         )

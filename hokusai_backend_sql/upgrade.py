@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, create_mock_engine, inspect, text
@@ -20,6 +21,9 @@ from hokusai_backend_sql.schema import SCHEMA_NAME, SCHEMA_REVISION
 from hokusai_backend_sql.sqlite_file import WRITES, use_write_ahead_log
 from hokusai_backend_sql.tables import metadata
 from hokusai_backend_sql.time_limits import without_time_limit
+
+if TYPE_CHECKING:
+    import psycopg
 
 VERSION_TABLES = {"postgresql": "alembic_version", "sqlite": "hokusai_alembic_version"}
 """Where alembic keeps the revision: in our schema, or beside other software's in one file."""
@@ -42,6 +46,9 @@ def ensure_schema(engine: Engine, timeout: float) -> str:
 
     """
     with engine.execution_options(**{WRITES: False}).connect() as connection:
+        unfit = encoding_obstacle(connection)
+        if unfit:
+            return unfit
         revision = schema_revision(connection)
     is_sqlite = engine.dialect.name == "sqlite"
     if revision == "" or (is_sqlite and revision in _known_older()):
@@ -56,6 +63,20 @@ def ensure_schema(engine: Engine, timeout: float) -> str:
     return (
         f"has the tables of a newer release (revision {revision}; this one knows "
         f"{SCHEMA_REVISION}). Upgrade hokusai-tracking on this machine."
+    )
+
+
+def encoding_obstacle(connection: Connection) -> str:
+    """Say that a PostgreSQL database cannot hold every text, and what to do; "" where it can."""
+    if connection.dialect.name != "postgresql":
+        return ""
+    driver = cast("psycopg.Connection[Any]", connection.connection.dbapi_connection)
+    encoding = driver.info.parameter_status("server_encoding")
+    if encoding in (None, "UTF8"):
+        return ""
+    return (
+        f"has the encoding {encoding}, which cannot hold every text. Make a database with "
+        "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0, and set HOKUSAI_DATABASE_URL to it."
     )
 
 

@@ -91,6 +91,13 @@ class StreamRecord:
         return bool(self.worker) and self.lease_until > now
 
 
+def streams_with_dead_letters(active: Iterable[EntryRecord]) -> set[StreamKey]:
+    """Give the streams that have a dead letter, or one that was retried and is not settled yet."""
+    return {
+        entry.stream for entry in active if entry.state == "dead" or entry.retried_at is not None
+    }
+
+
 def merge_streams(
     streams: dict[StreamKey, StreamRecord], source: StreamKey, target: StreamKey
 ) -> None:

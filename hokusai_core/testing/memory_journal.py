@@ -34,6 +34,7 @@ from hokusai_core.testing.journal_tables import (
     StreamRecord,
     candidates,
     merge_streams,
+    streams_with_dead_letters,
 )
 
 _MOST_STREAMS_LISTED = 100
@@ -272,7 +273,7 @@ class MemoryJournal(JournalFaults):
         """Delete old settled tracking entries; see the specification."""
         with self._lock:
             before = self._check() - retention_seconds
-            kept = {entry.stream for entry in self._active.values() if entry.state == "dead"}
+            kept = streams_with_dead_letters(self._active.values())
             old = [
                 op_id
                 for op_id, entry in self._entries.items()

@@ -3,12 +3,14 @@
 import hashlib
 import io
 import os
+import time
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 from sqlalchemy import func, select, update
 
+from hokusai_backend_sql import entries, retention
 from hokusai_backend_sql.content import CHUNK_BYTES, chunks, contents
 from hokusai_backend_sql.engine import Database
 from hokusai_core.errors import InvalidInputError, NotFoundError, PermanentError
@@ -86,6 +88,21 @@ def test_equal_bytes_are_stored_once_and_stay_for_the_last(
     journal.journal_settle(claimed, (delivered(first),))
     assert journal.journal_open_content(second.op_id).read() == data
     assert journal.journal_discard((second.op_id,)) == 1
+    assert stored(database) == (0, 0)
+
+
+def test_the_later_of_two_simultaneous_appends_leaves_no_bytes(
+    journal: Journal, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither saw the other's when it looked what is known."""
+    data = b"the same"
+    artifact = artifact_of(data)
+    assert append_with(journal, artifact, data) == 1
+    monkeypatch.setattr(entries, "_known", lambda *_: (set(), time.time()))
+    assert append_with(journal, artifact, data) == 0
+    assert journal.journal_backlog("").waiting == 1
+    assert journal.journal_open_content(artifact.op_id).read() == data
+    journal.journal_settle(claim(journal), (delivered(artifact),))
     assert stored(database) == (0, 0)
 
 
@@ -188,3 +205,33 @@ def test_pruning_takes_as_many_steps_as_it_needs(journal: Journal, time_passes: 
     time_passes(10)
     assert journal.journal_prune(5) == 1500
     assert append(journal, *metrics) == 0
+
+
+def test_pruning_reads_once_what_has_to_stay(
+    journal: Journal, time_passes: TimePasses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on behind it, whatever was settled at the same time."""
+    monkeypatch.setattr(retention, "_PAGE", retention._PAGE.limit(4))
+    monkeypatch.setattr(retention, "_READ_AT_ONCE", 4)
+    pages: list[list[int]] = []
+    read_page = retention._read_page
+
+    def noted(*arguments: Any) -> list[Any]:
+        page = read_page(*arguments)
+        pages.append([settled.sequence for settled in page])
+        return page
+
+    monkeypatch.setattr(retention, "_read_page", noted)
+    kept = [log_metric("a", value) for value in range(10)]
+    gone = [log_metric("b", value) for value in range(9)]
+    append(journal, *kept, *gone)
+    for first, *others in (kept, gone):
+        claimed = claim(journal)
+        outcome = dead if first in kept else delivered
+        journal.journal_settle(claimed, (outcome(first), *map(delivered, others)))
+        journal.journal_release(claimed, Release())
+    time_passes(10)
+    assert journal.journal_prune(5) == len(gone)
+    assert set(states(journal)) == {each.op_id for each in kept}
+    read = [sequence for page in pages for sequence in page]
+    assert len(read) == len(set(read)) == len(kept) + len(gone)

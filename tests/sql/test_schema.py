@@ -1,8 +1,10 @@
 """The tables are those that the migrations make, and are created and upgraded safely."""
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -178,3 +180,31 @@ def test_a_role_without_the_right_to_create_can_use_what_is_there(
             connection.execute(text(f"DROP OWNED BY {role}"))
             connection.execute(text(f"DROP ROLE {role}"))
         owner.close()
+
+
+@pytest.fixture
+def latin_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database that cannot hold most of the world's characters."""
+    url = postgres_server.url.set(database=f"hokusai_test_{uuid.uuid4().hex[:12]}")
+    plain = postgres_server.url.set(drivername="postgresql")
+    with psycopg.connect(plain.render_as_string(hide_password=False), autocommit=True) as server:
+        server.execute(
+            f"CREATE DATABASE {url.database} TEMPLATE template0 ENCODING 'LATIN1' "
+            "LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    yield url.render_as_string(hide_password=False)
+    postgres_server.drop_database(url)
+
+
+def test_a_database_that_cannot_hold_every_text_is_refused(
+    open_sql: OpenSql, latin_url: str
+) -> None:
+    """At once, so that the spool takes over: not when the first such text comes."""
+    journal = open_sql(latin_url).journal
+    asks: list[Callable[[], object]] = [
+        lambda: journal.journal_backlog(""),
+        journal.journal_upgrade,
+    ]
+    for ask in asks:
+        with pytest.raises(JournalUnavailableError, match=r"encoding LATIN1.*ENCODING 'UTF8'"):
+            ask()

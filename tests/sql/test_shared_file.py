@@ -3,9 +3,11 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
+from hokusai_backend_sql.direct_sqlite import DirectSqlite
 from hokusai_backend_sql.sqlite_file import prepare_file
 from tests.support.sql_fixtures import OpenSql
 
@@ -53,3 +55,29 @@ def test_a_second_opening_in_one_process_leaves_the_first_its_locks(
     assert count_tables(path) > 0
     assert log.exists()
     assert log.stat().st_ino == before
+
+
+def test_a_connection_that_is_closed_while_it_is_in_use_is_not_used_again(tmp_path: Path) -> None:
+    """The file is replaced while one thread writes and another one notices it."""
+    path = tmp_path / "replaced.db"
+    direct = DirectSqlite(str(path), timeout=5, synced=False)
+    direct.run("CREATE TABLE numbers (number INTEGER)", ())
+    connection = direct._connection
+    assert connection is not None
+
+    def replaced() -> int:
+        path.unlink()
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("CREATE TABLE numbers (number INTEGER)")
+        noticing = threading.Thread(target=direct.close)
+        noticing.start()
+        noticing.join()
+        return 1
+
+    connection.create_function("replaced", 0, replaced)
+    direct.run("SELECT replaced()", ())
+    direct.run("INSERT INTO numbers VALUES (7)", ())
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT number FROM numbers").fetchall() == [(7,)]
+    direct.close()
+    assert direct._connection is None

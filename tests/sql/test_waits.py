@@ -2,22 +2,31 @@
 
 import hashlib
 from collections.abc import Callable
+from unittest.mock import DEFAULT, Mock
 
 import pytest
+from sqlalchemy import update
 
+from hokusai_backend_sql import claims
+from hokusai_backend_sql.engine import Database
+from hokusai_backend_sql.journal_schema import operation_keys
+from hokusai_backend_sql.keys import stored_key
 from hokusai_core.hookspecs import Journal
-from hokusai_core.journal import EntryQuery, Release
+from hokusai_core.journal import Entry, EntryQuery, Release
 from hokusai_core.operations import (
     ArtifactOwner,
     CreateLoggedModel,
     CreateModelVersion,
     CreateRegisteredModel,
+    CreateRun,
     FinalizeLoggedModel,
     LogArtifact,
     SetAlias,
+    SetRegisteredModelTags,
     UpdateRun,
 )
 from tests.sql.queueing import (
+    HERE,
     append,
     claim,
     create_run,
@@ -164,6 +173,58 @@ def test_a_version_waits_for_the_files_that_its_source_names(journal: Journal) -
     assert op_ids(claim(journal)) == [held.op_id]
 
 
+LONG_FOLDER = "/".join(
+    "".join(chr(0x4E00 + 61 * row + each) for each in range(60)) for row in range(8)
+)
+LONG_PATH = f"{LONG_FOLDER}/{LONG_FOLDER[::-1]}"
+"""975 characters of three bytes each, with a folder of 487: more than PostgreSQL takes in an index."""
+
+
+@pytest.mark.parametrize("path", [LONG_FOLDER, LONG_PATH], ids=["folder", "path"])
+def test_a_long_path_holds_back_what_requires_it(journal: Journal, path: str) -> None:
+    artifact = log_artifact("a", LONG_PATH)
+    held = version(f"runs:/a/{path}", "a")
+    append(journal, artifact)
+    append(journal, held)
+    files = claim(journal)
+    assert nothing_due(journal)
+    assert waiting_for(journal)[held.stream].startswith(f"file/run/a/{path[:50]}")
+    (found,) = journal.journal_read(EntryQuery(requires=(f"file/run/a/{path}",)))
+    assert found.op_id == held.op_id
+    journal.journal_settle(files, (delivered(artifact),))
+    assert op_ids(claim(journal)) == [held.op_id]
+
+
+def test_a_single_entry_waits_for_a_long_key(journal: Journal) -> None:
+    """It goes by the intake."""
+    model = CreateRegisteredModel(name="模" * 400)
+    append(journal, model)
+    creation = claim(journal)
+    journal.journal_settle(creation, (dead(model),))
+    journal.journal_release(creation, Release())
+    tags = SetRegisteredModelTags(name=model.name, tags={"a": "b"})
+    entry = Entry(operation=tags, destination=HERE, fresh=True)
+    assert entry.plain
+    journal.journal_append((entry,), None)
+    assert nothing_due(journal)
+    assert waiting_for(journal)[tags.stream].startswith("registered/模模")
+
+
+def test_a_long_key_of_an_older_release_is_found(journal: Journal, database: Database) -> None:
+    """It was stored as it was, where the index took it."""
+    artifact = log_artifact("a", f"{LONG_FOLDER}/file")
+    append(journal, artifact)
+    key = f"file/run/a/{LONG_FOLDER}"
+    with database.begin() as connection:
+        connection.execute(
+            update(operation_keys).where(operation_keys.c.key == stored_key(key)).values(key=key)
+        )
+    append(journal, held := version(f"runs:/a/{LONG_FOLDER}", "a"))
+    assert op_ids(claim(journal)) == [artifact.op_id]
+    assert nothing_due(journal)
+    assert waiting_for(journal)[held.stream] == key
+
+
 def test_a_logged_model_is_complete_after_all_of_its_files(journal: Journal) -> None:
     model = CreateLoggedModel(run_id="a", experiment_id="0", name="model")
     model_id = model.provisional_id or ""
@@ -228,6 +289,60 @@ def test_a_stream_that_is_held_back_is_looked_at_again_later_and_later(
     assert pauses[0] <= 0.1
     assert pauses[3] > pauses[0]
     assert pauses[-1] == pytest.approx(5, abs=1)
+
+
+def due_in(journal: Journal, stream: str) -> float:
+    backlog = journal.journal_backlog("")
+    (listed,) = (each for each in backlog.streams if each.stream == stream)
+    return listed.next_attempt_at - backlog.now
+
+
+@pytest.mark.parametrize("decision", ["retry", "discard"])
+def test_what_a_dead_letter_holds_back_is_left_alone_until_somebody_decides(
+    journal: Journal, decision: str
+) -> None:
+    """Thousands of such streams would keep the workers busy for nothing."""
+    run = create_run()
+    artifact = log_artifact(run.provisional_id or "")
+    metric = log_metric(run.provisional_id or "")
+    append(journal, run, artifact, metric)
+    creation = claim(journal, late_effect_seconds=0)
+    journal.journal_settle(creation, (dead(run),))
+    journal.journal_release(creation, Release(untouched=(metric.op_id,)))
+    assert nothing_due(journal)
+    for held in (artifact.stream, metric.stream):
+        assert due_in(journal, held) > 60
+        assert waiting_for(journal)[held] == f"id/{run.provisional_id}"
+    if decision == "discard":
+        assert journal.journal_discard((run.op_id,)) == 1
+        assert {claim(journal).stream, claim(journal).stream} == {artifact.stream, metric.stream}
+    else:
+        assert journal.journal_retry((run.op_id,)) == 1
+        again = claim(journal)
+        assert op_ids(again) == [run.op_id, metric.op_id]
+        assert nothing_due(journal)
+        journal.journal_settle(again, (delivered(run, "r1"), delivered(metric)))
+        assert op_ids(claim(journal)) == [artifact.op_id]
+
+
+def test_a_claim_looks_once_at_what_was_due(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends although the streams that are held back fall due again while it looks."""
+    monkeypatch.setattr(claims, "_FIRST_HOLD", 1e-6)
+    monkeypatch.setattr(claims, "_LONGEST_HOLD", 1e-6)
+    monkeypatch.setattr(claims, "_hold", hold := Mock(wraps=claims._hold))
+    hold.side_effect = [DEFAULT] * 100
+    run = create_run()
+    append(journal, run)
+    claim(journal)
+    tags = {"mlflow.parentRunId": run.provisional_id or ""}
+    children = [
+        CreateRun(experiment_id="0", run_name="child", start_time=1, tags=tags) for _ in range(30)
+    ]
+    append(journal, *children)
+    assert nothing_due(journal)
+    assert hold.call_count == 30
 
 
 def test_a_wake_does_not_shorten_the_pause_after_a_failure(journal: Journal) -> None:
@@ -304,8 +419,6 @@ def test_an_attempted_creation_waits_from_the_release(
 def test_an_entry_waits_as_long_as_its_append_says(
     journal: Journal, time_passes: TimePasses
 ) -> None:
-    from hokusai_core.journal import Entry
-
     run = create_run()
     entry = Entry(operation=run, destination="http://here", maybe_applied=True, not_before=60)
     journal.journal_append((entry,), None)

@@ -153,6 +153,14 @@ class JournalDecisions(JournalSteps):
         self.poll(lambda: self._pruned(backend, destination, other, gone))
         kept = {entry.op_id for entry in self.read(backend, destination, states=_EVERY)}
         assert kept == {first.op_id, second.op_id}
+        assert backend.journal.journal_retry((first.op_id,)) == 1
+        self.append(backend, destination, late := points("u"))
+        backend.journal.journal_discard((late.op_id,))
+        self.poll(lambda: self._pruned(backend, destination, late))
+        kept = {entry.op_id for entry in self.read(backend, destination, states=_EVERY)}
+        assert kept == {first.op_id, second.op_id}
+        self.settle(backend, self.claim(backend, destination), first, outcome="superseded")
+        self.poll(lambda: self._pruned(backend, destination, first, second))
 
     # Another address
 
