@@ -45,6 +45,11 @@ class Client:
         return without_credentials(self._addresses.tracking_uri)
 
     @property
+    def is_default(self) -> bool:
+        """Whether nobody gave an address of tracking."""
+        return self._addresses.is_default
+
+    @property
     def tracking_file_is_missing(self) -> bool:
         """Whether tracking is a SQLite file that is not there, and that a write can make."""
         file = sqlite_file(self._addresses.tracking_uri)

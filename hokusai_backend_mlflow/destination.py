@@ -18,13 +18,19 @@ _DATABRICKS_NAMES = frozenset({"databricks", "databricks-uc", "uc"})
 """MLflow's own names of it, beside the scheme ``databricks``."""
 _WORKSPACE_VARIABLE = "MLFLOW_WORKSPACE"
 
+NO_SERVER = "No tracking server is set (MLFLOW_TRACKING_URI); MLflow's local default is used."
+
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where tracking and registry are: each an ``http(s)`` URL or a database URL."""
+    """Where tracking and registry are: each an ``http(s)`` URL or a database URL.
+
+    ``is_default`` says that nobody gave an address of tracking.
+    """
 
     tracking_uri: str
     registry_uri: str
+    is_default: bool = False
 
     @property
     def shared(self) -> bool:
@@ -39,9 +45,14 @@ def resolve(config: BackendConfig) -> Addresses:
         ConfigurationError: Saying what is accepted.
 
     """
-    tracking = _checked(config.tracking_uri.strip() or _local_default(), "MLFLOW_TRACKING_URI")
+    given = config.tracking_uri.strip()
+    tracking = _checked(given or _local_default(), "MLFLOW_TRACKING_URI")
     registry = config.registry_uri.strip()
-    return Addresses(tracking, _checked(registry, "MLFLOW_REGISTRY_URI") if registry else tracking)
+    return Addresses(
+        tracking,
+        _checked(registry, "MLFLOW_REGISTRY_URI") if registry else tracking,
+        is_default=not given,
+    )
 
 
 def describe(config: BackendConfig, addresses: Addresses) -> str:

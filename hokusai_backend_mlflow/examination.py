@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hokusai_backend_mlflow.destination import is_http, resolve, without_credentials
+from hokusai_backend_mlflow.destination import NO_SERVER, is_http, resolve, without_credentials
 from hokusai_core.findings import Finding
 from hokusai_core.machine import is_local
 from hokusai_core.plugins import BackendConfig
-
-_NO_SERVER = "no tracking server is set (MLFLOW_TRACKING_URI); MLflow's local default is used"
 
 _TOKEN = "MLFLOW_TRACKING_TOKEN"
 _USER = "MLFLOW_TRACKING_USERNAME"
@@ -38,7 +36,7 @@ def _findings(config: BackendConfig) -> Iterator[Finding]:
             name="address",
             state="ok" if given else "warning",
             text=f"records go to the database {without_credentials(uri)}"
-            + ("" if given else f": {_NO_SERVER}."),
+            + ("" if given else f". {NO_SERVER}"),
             advice="" if given else "Set MLFLOW_TRACKING_URI if you have a server.",
         )
         return

@@ -5,6 +5,7 @@ from typing import Any
 
 from hokusai_backend_mlflow import convert, filters
 from hokusai_backend_mlflow.client import Client
+from hokusai_backend_mlflow.destination import NO_SERVER
 from hokusai_backend_mlflow.paging import batches, models_with, pages
 from hokusai_backend_mlflow.version import server_version
 from hokusai_core.clock import Deadline
@@ -46,7 +47,8 @@ class TrackingHooks:
             # Before the version, which may be missing: so a silent server is told as one.
             self._client.tracking(deadline).search_experiments(max_results=1)
         version = server_version(self._client.tracking_transport, deadline)
-        return BackendHealth(description=description, version=version)
+        note = NO_SERVER if self._client.is_default else ""
+        return BackendHealth(description=description, version=version, note=note)
 
     @hookimpl
     def tracking_create_experiment(

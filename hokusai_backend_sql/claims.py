@@ -48,7 +48,7 @@ _LATE_EFFECTS = 1_000
 _FIRST_HOLD, _LONGEST_HOLD = 0.1, 5.0
 """Seconds until a stream that is held back is looked at again, if nothing wakes it before."""
 
-_HOLD_BY_DEAD = 300.0
+_HOLD_BY_DEAD = 60.0
 """Seconds likewise where a dead letter holds it back: what a person decides on that wakes the stream."""
 
 

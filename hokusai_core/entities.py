@@ -156,7 +156,12 @@ class Page(Value, Generic[T]):
 
 
 class BackendHealth(Value):
-    """The answer to a health check: what answered, and its version ("" where it tells none)."""
+    """The answer to a health check.
+
+    ``description`` says what answered, ``version`` its version ("" where it tells none), and ``note``
+    what a person should know of it though it is well: a sentence, "" for nothing.
+    """
 
     description: str
     version: str = ""
+    note: str = ""

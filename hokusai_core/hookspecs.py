@@ -428,9 +428,9 @@ class Journal:
         """Delete tracking entries that were delivered, discarded or superseded so long ago.
 
         Their ``op_id`` and mappings stay for ever, as do registry entries, which look-ups in an
-        outage need, and entries of streams with a dead letter, whose retry looks at what came
-        later. Returns how many entries went: a bounded number, the oldest first, so that a caller
-        with more to delete calls again.
+        outage need, and entries of streams with a dead letter, or with a retried one that is not
+        settled: its worker looks at what came later. Returns how many entries went: a bounded number,
+        the oldest first, so that a caller with more to delete calls again.
         """
         raise NotImplementedError
 

@@ -309,20 +309,13 @@ class Runtime:
 
     def reset_after_fork(self) -> None:
         """In a forked child: no thread of the parent, none of its locks and connections."""
-        self.primary.reset_after_fork()
         self.primary.forget()
-        self.circuits.primary.reset_after_fork()
-        self.circuits.artifacts.reset_after_fork()
-        self.registration_events.reset_after_fork()
-        if self.fallback:
-            self.fallback.reset_after_fork()
-        self.streams.reset_after_fork()
-        self.points.reset_after_fork()
-        self.reporter.reset_after_fork()
-        self.observers.reset_after_fork()
-        self.drainer.reset_after_fork()
-        for each in tuple(self.forked):
-            each.reset_after_fork()
+        circuits = self.circuits.primary, self.circuits.artifacts
+        parts: list[ForkSensitive] = [self.primary, *circuits, self.registration_events]
+        parts += [self.fallback] if self.fallback else []
+        parts += [self.streams, self.points, self.reporter, self.observers, self.drainer]
+        for part in (*parts, *self.forked):
+            part.reset_after_fork()
         self._pruner = Pruner(self._journals, self.settings.retention_seconds, self.clock)
         self._poison = PoisonGuard(self.settings.max_attempts)
         self._worker = None

@@ -94,10 +94,11 @@ class Status(Value):
 
     ``refused`` says that the primary answered and turned the request down (credentials, above all),
     so that it is not ``reachable`` either. ``latency_ms`` is in milliseconds, None where the primary
-    did not answer. ``circuit`` is that of this process. ``journal_reachable`` is None where there
-    is no fallback. ``waiting`` counts this destination's operations in the journal,
-    ``spool_waiting`` those in the spool, ``others`` those of other destinations; ``dead`` counts the
-    dead letters of the whole journal. ``oldest_seconds`` is the age of the oldest operation that
+    did not answer; ``note`` is what a person should know of it though it is well. ``circuit`` is
+    that of this process. ``journal_reachable`` is None where there is no fallback. ``waiting``
+    counts this destination's operations in the journal, ``spool_waiting`` those in the spool,
+    ``others`` those of other destinations; ``dead`` counts the dead letters of the whole journal.
+    ``oldest_seconds`` is the age of the oldest operation that
     waits here. A figure is None where what could tell it does not answer. At most 100 streams and
     20 dead letters are listed for each place. ``events_endpoint`` is where registration events go, ""
     for nowhere; ``registration_events`` are those that are not delivered, at most 20.
@@ -110,6 +111,7 @@ class Status(Value):
     latency_ms: float | None = None
     description: str = ""
     version: str = ""
+    note: str = ""
     unreachable_because: str = ""
     circuit: CircuitState
     journal: str = ""
@@ -242,6 +244,7 @@ def _primary(primary: OpenBackend, runtime: Runtime, seconds: float) -> dict[str
             "latency_ms": round((time.perf_counter() - began) * 1000, 1),
             "description": health.description,
             "version": health.version,
+            "note": health.note,
         }
     return figures | {"circuit": runtime.circuits.primary.state}
 

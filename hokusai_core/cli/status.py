@@ -17,12 +17,10 @@ from hokusai_core.cli.output import (
     print_facts,
     table,
 )
-from hokusai_core.resolution import select_backends
 from hokusai_core.status import Status, counted
 from hokusai_core.status import status as ask_status
 
 _LISTED_STREAMS = 10
-_NO_SERVER = "No tracking server is set (MLFLOW_TRACKING_URI); MLflow's local default is used."
 
 
 def status(
@@ -43,12 +41,11 @@ def status(
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
     else:
-        asked = select_backends(settings=settings, tracking_uri=tracking_uri, backend=backend)
-        _print(found, console(), no_address=not asked.tracking_uri)
+        _print(found, console())
     raise typer.Exit(0 if found.healthy else 1)
 
 
-def _print(found: Status, out: Console, *, no_address: bool) -> None:
+def _print(found: Status, out: Console) -> None:
     """Print the verdict first, then what it rests on."""
     if found.healthy:
         out.print(Text("Healthy.", GOOD))
@@ -57,20 +54,20 @@ def _print(found: Status, out: Console, *, no_address: bool) -> None:
         for problem in found.problems:
             out.print(Text.assemble(("PROBLEM: ", BAD), problem))
     out.print()
-    print_facts(out, _facts(found, no_address=no_address))
+    print_facts(out, _facts(found))
     if found.streams:
         _print_streams(found, out)
     if found.dead_letters:
         _print_dead_letters(found, out)
 
 
-def _facts(found: Status, *, no_address: bool) -> list[tuple[str, Text | str]]:
+def _facts(found: Status) -> list[tuple[str, Text | str]]:
     rows: list[tuple[str, Text | str]] = [
         ("primary", f"{found.backend} at {found.destination}"),
         ("", _answer(found)),
     ]
-    if no_address and found.backend == "mlflow":
-        rows.append(("", Text(_NO_SERVER, DOUBTFUL)))
+    if found.note:
+        rows.append(("", Text(found.note, DOUBTFUL)))
     rows.append(("circuit", found.circuit.replace("_", " ")))
     if found.journal_reachable is None:
         rows.append(("journal", "none: an outage raises errors (HOKUSAI_FALLBACK)"))

@@ -16,6 +16,7 @@ from hokusai_core import (
     ConfigurationError,
     ExperimentManager,
     InvalidInputError,
+    JournalUnavailableError,
     ModelRegistry,
     NotStoredError,
     Settings,
@@ -195,13 +196,14 @@ def test_a_flush_that_fails_is_raised_at_the_next_call(
     buffer = manager.runtime.points.buffer()
     assert isinstance(buffer, GroupCommit)
     assert wait_for(lambda: buffer._failing)
-    for call in (
+    for write in (
         lambda: run.log_metric("loss", 0.6, step=1),
         lambda: run.set_tag("stage", "x"),
-        run.get,
     ):
         with pytest.raises(NotStoredError, match="The disk is full"):
-            call()
+            write()
+    with pytest.raises(JournalUnavailableError, match="The disk is full"):
+        run.get()
     monkeypatch.setattr(fallback, "append", append)
     run.log_metric("loss", 0.7, step=2)
     assert [one.value for one in manager.get_metric_history(run.run_id, "loss")] == [0.5, 0.7]
