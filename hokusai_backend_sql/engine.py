@@ -158,9 +158,9 @@ class Database:
             self._prepare_file()
             self._file = self._file_now()
             with self._engines[False, False].connect() as connection:
-                unfit = upgrade.encoding_obstacle(connection)
-            if unfit:
-                raise self._unavailable(f"{self.place} {unfit}")
+                obstacle = upgrade.encoding_obstacle(connection)
+            if obstacle:
+                raise self._unavailable(f"{self.place} {obstacle}")
             revision = upgrade.upgrade_schema(self._engine, self._timeout)
         self._ready = True
         return revision

@@ -46,9 +46,9 @@ def ensure_schema(engine: Engine, timeout: float) -> str:
 
     """
     with engine.execution_options(**{WRITES: False}).connect() as connection:
-        unfit = encoding_obstacle(connection)
-        if unfit:
-            return unfit
+        obstacle = encoding_obstacle(connection)
+        if obstacle:
+            return obstacle
         revision = schema_revision(connection)
     is_sqlite = engine.dialect.name == "sqlite"
     if revision == "" or (is_sqlite and revision in _known_older()):
