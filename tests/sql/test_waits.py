@@ -311,7 +311,7 @@ def test_what_a_dead_letter_holds_back_is_left_alone_until_somebody_decides(
     journal.journal_release(creation, Release(untouched=(metric.op_id,)))
     assert nothing_due(journal)
     for held in (artifact.stream, metric.stream):
-        assert due_in(journal, held) > 60
+        assert due_in(journal, held) > 30
         assert waiting_for(journal)[held] == f"id/{run.provisional_id}"
     if decision == "discard":
         assert journal.journal_discard((run.op_id,)) == 1
