@@ -10,6 +10,7 @@ import pytest
 from hokusai_core import ExperimentManager, RunHandle, Settings
 from hokusai_core.testing import MockBackend
 from tests.behaviour.stack import Stack
+from tests.support.outages import up
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def written_in_an_outage(mock: MockBackend, manager: ExperimentManager) -> RunHa
     run.log_metric("loss", 0.1, step=1)
     run.set_tag("team", "a")
     run.end()
-    mock.up()
+    up(mock, manager)
     assert manager.runtime.waiting() == 3
     return run
 
@@ -108,11 +109,11 @@ def test_a_run_that_was_delivered_after_one_outage_and_waits_in_the_next(
     mock.down()
     run = manager.start_run(run_name="twice")
     run.log_metric("loss", 0.9)
-    mock.up()
+    up(mock, manager)
     assert manager.runtime.drain().run(wait_seconds=10.0, stop=threading.Event()).left == 0
     mock.down()
     run.log_metric("loss", 0.1, step=1)
-    mock.up()
+    up(mock, manager)
     for each in (elsewhere, manager):
         (found,) = each.search_runs("metrics.loss < 0.5")
         assert (found.info.run_id, found.sync_state) == (run.primary_id, "pending")
@@ -124,7 +125,7 @@ def test_in_an_outage_what_a_handle_logged_since_the_delivery_shows(
 ) -> None:
     mock.down()
     run = manager.start_run(run_name="twice")
-    mock.up()
+    up(mock, manager)
     assert manager.runtime.drain().run(wait_seconds=10.0, stop=threading.Event()).left == 0
     run.log_metric("loss", 0.1)
     mock.down()
