@@ -65,7 +65,7 @@ class ExperimentReads:
             TransientError: The primary is away, and no file of the folder waits.
         """
         owner = ArtifactOwner(kind="run", id=validation.run_id(run_id))
-        folder = validation.artifact_path(path) if path else ""
+        folder = validation.plain_path(path) if path else ""
         return self.runtime.runs.list_artifacts(owner, run_id, folder)
 
     def download_artifacts(self, run_id: str, path: str = "", dst: str | Path = ".") -> Path:
@@ -79,7 +79,7 @@ class ExperimentReads:
             TransientError: The primary is away, and has what was asked for.
         """
         owner = ArtifactOwner(kind="run", id=validation.run_id(run_id))
-        target = validation.artifact_path(path) if path else ""
+        target = validation.plain_path(path) if path else ""
         return self.runtime.runs.download_artifacts(owner, run_id, target, local(dst))
 
     @overload

@@ -47,7 +47,7 @@ def parse_model_uri(uri: object) -> ModelReference:
             kind="run",
             uri=text,
             run_id=validation.run_id(run_id),
-            path=validation.artifact_path(path, "The path in a runs:/ URI"),
+            path=validation.plain_path(path, "The path in a runs:/ URI"),
         )
     if not has_scheme(text):
         raise InvalidInputError(

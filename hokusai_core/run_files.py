@@ -129,7 +129,7 @@ class RunFiles:
 
     def list_artifacts(self, path: str = "") -> tuple[FileInfo, ...]:
         """List one folder of the run's artifacts ("" is the root), with files that still wait."""
-        folder = validation.artifact_path(path) if path else ""
+        folder = validation.plain_path(path) if path else ""
         return self._runtime.runs.list_artifacts(self._owner(), self._run_id, folder)
 
     def download_artifacts(self, path: str = "", dst: str | Path = ".") -> Path:
@@ -142,7 +142,7 @@ class RunFiles:
         Returns:
             The local path of what was asked for.
         """
-        target = validation.artifact_path(path) if path else ""
+        target = validation.plain_path(path) if path else ""
         return self._runtime.runs.download_artifacts(
             self._owner(), self._run_id, target, local(dst)
         )

@@ -16,6 +16,7 @@ from hokusai_core import (
     ExperimentManager,
     InvalidInputError,
     ModelRegistry,
+    NotFoundError,
     RunHandle,
     Settings,
 )
@@ -167,3 +168,17 @@ def test_a_flavor_whose_library_is_not_installed(
         manager.registry.register_baseline(
             LogisticRegression(), "clf", flavor="pytorch", pip_requirements=pip_requirements
         )
+
+
+def test_files_that_others_stored_are_named_as_they_are(
+    manager: ExperimentManager, tmp_path: Path
+) -> None:
+    """A store that is not behind MLflow's server may hold names that are refused for new files."""
+    run = manager.start_run()
+    for path in ("a#b.txt", "100%20.txt"):
+        assert run.list_artifacts(path) == ()
+        assert manager.list_artifacts(run.run_id, path) == ()
+        with pytest.raises(NotFoundError):
+            run.download_artifacts(path, dst=tmp_path)
+        with pytest.raises(InvalidInputError, match="must not hold"):
+            run.log_text("text", path)
