@@ -113,15 +113,17 @@ def load_model(folder: Path) -> Any:
 def _save_with_flavor(flavor: str, model: Any, folder: Path, arguments: dict[str, Any]) -> None:
     _module("mlflow")
     try:
-        module = importlib.import_module(f"mlflow.{flavor}")
+        module = _module(f"mlflow.{flavor}")
         save = module.save_model
-    except (AttributeError, ImportError) as cause:
+    except (AttributeError, ImportError, BackendNotInstalledError) as cause:
         known_flavors = _flavors()
         if flavor not in known_flavors:
             raise InvalidInputError(
                 f"MLflow has no flavor {flavor!r} that saves models. It has "
                 f"{', '.join(known_flavors)}."
             ) from cause
+        if isinstance(cause, BackendNotInstalledError):
+            raise
         raise _not_installed(f"MLflow's flavor {flavor!r}", cause) from cause
     known = inspect.signature(save).parameters
     given = {name: value for name, value in arguments.items() if value is not None}
