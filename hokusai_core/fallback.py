@@ -6,7 +6,12 @@ from typing import BinaryIO, TypeVar
 
 from hokusai_core.backends import OpenBackend
 from hokusai_core.circuit_breaker import CircuitBreaker
-from hokusai_core.errors import JournalUnavailableError, NotFoundError, NotStoredError
+from hokusai_core.errors import (
+    JournalUnavailableError,
+    NotFoundError,
+    NotStoredError,
+    TransientError,
+)
 from hokusai_core.hookspecs import Journal, OpenContent
 from hokusai_core.journal import Backlog, Entry, EntryQuery, QueuedOperation
 from hokusai_core.lazy import Lazy
@@ -308,6 +313,8 @@ def _kept_nowhere(
     entry: Entry, cause: BaseException | None, failures: list[BaseException]
 ) -> NotStoredError:
     reasons = " ".join(f"({number}) {reason}" for number, reason in enumerate(failures, 1))
+    if isinstance(cause, TransientError) and cause.maybe_applied:
+        reasons += " It was sent, and may still take effect."
     return NotStoredError(
         f"A {entry.kind} operation is kept nowhere: "
         f"{'primary, journal and spool all' if cause else 'journal and spool'} failed. "

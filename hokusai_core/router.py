@@ -60,6 +60,11 @@ _KEPT_NOWHERE = (
     "The record is kept nowhere: there is no fallback. Log it again when the primary is back, or let "
     "records wait in a journal (HOKUSAI_FALLBACK)."
 )
+_MAY_STILL_APPEAR = (
+    "Whether the primary has the record is not known: there is no fallback, and the request was sent. "
+    "It may still take effect. Look for it when the primary is back, or let records wait in a journal "
+    "(HOKUSAI_FALLBACK)."
+)
 
 
 class Router:
@@ -165,6 +170,13 @@ class Router:
     def _write(self, operation: AnyOperation, open_content: OpenContent | None) -> WriteResult:
         if self._fallback and self._has_to_queue(operation):
             return self._queue(self._fallback, operation, open_content, None)
+        if self._fallback and self._late_effects(operation) > 0:
+            try:
+                return self._queue(self._fallback, operation, open_content, None)
+            except NotStoredError:
+                # Sent now it may be undone, not sent it is lost for certain; but never twice.
+                if self._streams.is_queued(operation.stream):
+                    raise
         sendable = self._sendable(operation)
         if sendable is None:
             if self._fallback is None:
@@ -187,7 +199,7 @@ class Router:
             receipt = self._send(sendable, open_content, circuit, permit)
         except TransientError as failure:
             if self._fallback is None:
-                failure.add_note(_KEPT_NOWHERE)
+                failure.add_note(_MAY_STILL_APPEAR if failure.maybe_applied else _KEPT_NOWHERE)
                 raise
             return self._queue(self._fallback, operation, open_content, failure)
         self._delivered(operation, receipt)
@@ -245,17 +257,26 @@ class Router:
         open_content: OpenContent | None,
         failure: TransientError | None,
     ) -> WriteResult:
-        maybe_applied = failure is not None and failure.maybe_applied
-        waits = maybe_applied and operation.late_effects_matter
+        sent = failure is not None and failure.maybe_applied
+        if sent and operation.late_effects_matter:
+            waits = self._settings.late_effect_seconds
+        else:
+            waits = self._late_effects(operation)
         entry = Entry(
             operation=operation,
             destination=self._destination,
-            maybe_applied=maybe_applied,
-            not_before=self._settings.late_effect_seconds if waits else 0.0,
+            # The mark lets it wait in the journal also where it comes there from the spool.
+            maybe_applied=sent or waits > 0,
+            not_before=waits,
             error=str(failure) if failure else "",
             fresh=True,
         )
-        self._keep(fallback, entry, open_content, failure)
+        try:
+            self._keep(fallback, entry, open_content, failure)
+        except NotStoredError:
+            if waits > 0:
+                self._streams.await_late_effects(operation.stream, self._clock.monotonic() + waits)
+            raise
         made = operation.provisional_id
         return WriteResult("pending", made) if made else PENDING
 
@@ -288,6 +309,13 @@ class Router:
             if queue_first
             else lambda entry: self._keep(fallback, entry, None, None),
         )
+
+    def _late_effects(self, operation: AnyOperation) -> float:
+        """Give the seconds for which an earlier write of the stream, kept nowhere, may undo this one."""
+        until = self._streams.late_effects_until(operation.stream)
+        if until is None or not operation.late_effects_matter:
+            return 0.0
+        return max(0.0, until - self._clock.monotonic())
 
     def _has_to_queue(self, operation: AnyOperation) -> bool:
         """Whether an earlier write of the stream, or of a lane it waits for, is still unsettled."""

@@ -19,6 +19,7 @@ class StreamStates:
         self._guard = threading.RLock()
         self._locks: dict[str, threading.RLock] = {}
         self._queued: dict[str, bool] = {}
+        self._late_effects: dict[str, float] = {}
         self._ever_queued = False
         self._buffers: tuple[weakref.ReferenceType[GroupCommit], ...] = ()
 
@@ -93,6 +94,14 @@ class StreamStates:
     def set_direct(self, stream: str) -> None:
         """From now on, writes of the stream go to the primary."""
         self._queued[stream] = False
+
+    def await_late_effects(self, stream: str, until: float) -> None:
+        """Remember that a write that is kept nowhere may still take effect, up to a time."""
+        self._late_effects[stream] = until
+
+    def late_effects_until(self, stream: str) -> float | None:
+        """Give the time up to which such a write may take effect; None where there is none."""
+        return self._late_effects.get(stream)
 
     def reset_after_fork(self) -> None:
         """Make the locks anew: in a forked child, the parent's may be held for ever."""

@@ -24,13 +24,28 @@ MISSING = None
 class Write:
     """One value that a process wrote under a key.
 
-    ``certain`` is False where the call did not return: the value may be stored or not.
+    ``certain`` is False where the call did not return: the value may be stored or not. ``late_until``
+    is then the time up to which its request, which no journal took, may take effect; 0 where none is
+    under way. ``at`` is the time of the write, ``direct`` whether the primary took it in the call,
+    ``life`` how often the process had begun.
     """
 
     process: str
     op_id: str
     value: object
     certain: bool = True
+    at: float = 0.0
+    direct: bool = False
+    life: int = 0
+    late_until: float = 0.0
+
+    def may_undo(self, later: "Write") -> bool:
+        """Whether its late effect may come over a later write of the same process.
+
+        It may where that was sent directly, for want of a journal, or by a process that had begun
+        anew and did not know of this one; else that one waited.
+        """
+        return later.at < self.late_until and (later.direct or later.life != self.life)
 
 
 @dataclass
@@ -42,8 +57,9 @@ class Register:
     def acceptable(self, refused: set[str]) -> set[object]:
         """Give the values that may be there in the end.
 
-        Of each process its last write. Between processes there is no order, and none between a
-        dead letter that was sent again and what came after it.
+        Of each process its last write, or one that raised while its request was under way and that no
+        later one waited for. Between processes there is no order, and none between a dead letter that
+        was sent again and what came after it.
         """
         allowed: set[object] = set()
         processes = {write.process for write in self.writes}
@@ -51,11 +67,13 @@ class Register:
         for process in processes:
             own = [write for write in self.writes if write.process == process]
             allowed |= {write.value for write in own if write.op_id in refused}
+            later: list[Write] = []
             for write in reversed(own):
-                allowed.add(write.value)
+                if all(write.may_undo(one) for one in later):
+                    allowed.add(write.value)
                 if write.certain and write.op_id not in refused:
                     decided = True
-                    break
+                    later.append(write)
         if not decided and not any(write.certain for write in self.writes):
             allowed.add(MISSING)
         return allowed

@@ -140,6 +140,8 @@ class World:
     delays: int = 0
     refused: set[str] = field(default_factory=set)
     """The ``op_id`` of what the primary refused a worker for good, at any time."""
+    sent_late: set[str] = field(default_factory=set)
+    """The ``op_id`` of what a process sent itself, and what was then delayed."""
     _late: list[_Late] = field(default_factory=list)
     _prefix: str = field(default_factory=lambda: new_op_id()[:16])
     _count: int = 0
@@ -259,6 +261,8 @@ class _GuardedPrimary:
         if world.delays:
             world.delays -= 1
             world.delay(operation, open_content)
+            if not self._life.worker:
+                world.sent_late.add(operation.op_id)
             raise UnavailableError("The answer is late.", maybe_applied=True)
         try:
             receipt = self._inner.write(operation, deadline, open_content)
@@ -287,11 +291,13 @@ class SimulatedProcess:
         self._settings = settings_with(world.settings, delivery=delivery)
         self.name = name
         self.spool = spool
+        self.lives = 0
         self.restart()
 
     def restart(self) -> None:
         """End the process, and begin another that knows nothing but what is stored."""
         world = self.world
+        self.lives += 1
         self.life = Life(self.name)
         settings = self._settings
         with _repeatable_randomness():

@@ -11,6 +11,7 @@ in force. To run it over a journal of your own::
     TestMyJournal = MyMachine.TestCase
 """
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from hypothesis import strategies as st
@@ -31,7 +32,7 @@ from hokusai_core.operations import (
     SetModelVersionTags,
     UpdateRun,
 )
-from hokusai_core.testing.ledger import LoggedRun, LoggedVersion, Register, Write
+from hokusai_core.testing.ledger import LoggedRun, LoggedVersion, Register
 from hokusai_core.testing.simulation import Interruption, Killed, Life
 from hokusai_core.testing.sync_driver import LEASE_SECONDS, WINDOW_SECONDS, SyncDriver
 
@@ -95,7 +96,7 @@ class SyncMachine(SyncDriver):
             return multiple()
         run = LoggedRun(creation, writer.name, outcome.identifier, parent)
         for key, value in tags.items():
-            run.tags[key] = Register([Write(writer.name, creation.op_id, value)])
+            run.tags[key] = Register([replace(outcome.write, value=value)])
         self.ledger.runs.append(run)
         self._read_back(writer, run)
         return run

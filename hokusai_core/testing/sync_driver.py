@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -43,9 +43,13 @@ _DRAIN_ROUNDS = 10
 
 @dataclass
 class Outcome:
-    """What a write came to: ``kept``, ``refused``, or ``unknown`` where the call did not return."""
+    """What a write came to: ``kept``, ``refused``, or ``unknown`` where the call did not return.
+
+    ``write`` is how the ledger notes it, but for the value.
+    """
 
     state: Literal["kept", "refused", "unknown"]
+    write: Write
     identifier: str = ""
 
     @property
@@ -132,23 +136,34 @@ class SyncDriver(RuleBasedStateMachine):
         self, writer: SimulatedProcess, operation: AnyOperation, content: bytes | None = None
     ) -> Outcome:
         opener = None if content is None else partial(io.BytesIO, content)
+        write = Write(
+            writer.name, operation.op_id, None, at=self.world.clock.now, life=writer.lives
+        )
         try:
             result = writer.router.write(operation, opener)
         except NotStoredError:
-            outcome = Outcome("unknown")
+            return self._unknown(operation, write)
         except Killed:
             writer.restart()
             self.experiment_ids.pop(writer.name, None)
-            outcome = Outcome("unknown")
+            return self._unknown(operation, write)
         except PermanentError:
             if operation.kind not in self.rejected:
                 raise
-            outcome = Outcome("refused")
-        else:
-            outcome = Outcome("kept", result.identifier)
-        if outcome.state == "unknown" and operation.creates:
-            self.ledger.maybe.add(operation.op_id)
-        return outcome
+            return Outcome("refused", write)
+        write = replace(write, direct=result.state == "delivered")
+        return Outcome("kept", write, result.identifier)
+
+    def _unknown(self, operation: AnyOperation, write: Write) -> Outcome:
+        """Give the outcome of a call that did not return."""
+        op_id = operation.op_id
+        if operation.creates:
+            self.ledger.maybe.add(op_id)
+        late = op_id in self.world.sent_late and not any(
+            place.journal_read(EntryQuery(op_ids=(op_id,))) for place in self._places()
+        )
+        until = self.world.clock.now + WINDOW_SECONDS if late else 0.0
+        return Outcome("unknown", replace(write, certain=False, late_until=until))
 
     def _note(
         self,
@@ -160,9 +175,7 @@ class SyncDriver(RuleBasedStateMachine):
     ) -> Outcome:
         outcome = self._write(writer, operation, content)
         if outcome.state != "refused":
-            register.writes.append(
-                Write(writer.name, operation.op_id, value, certain=outcome.certain)
-            )
+            register.writes.append(replace(outcome.write, value=value))
         return outcome
 
     def _experiment(self, writer: SimulatedProcess) -> str | None:
@@ -180,12 +193,12 @@ class SyncDriver(RuleBasedStateMachine):
         if outcome.state == "refused":
             return
         for key, value in batch.tags.items():
-            write = Write(writer.name, batch.op_id, value, certain=outcome.certain)
+            write = replace(outcome.write, value=value)
             run.tags.setdefault(key, Register()).writes.append(write)
         for key, value in batch.params.items():
-            run.params[key] = Write(writer.name, batch.op_id, value, certain=outcome.certain)
+            run.params[key] = replace(outcome.write, value=value)
         for point in batch.metrics:
-            run.points[point] = Write(writer.name, batch.op_id, None, certain=outcome.certain)
+            run.points[point] = outcome.write
         self._read_back(writer, run)
 
     def _log_file(self, writer: SimulatedProcess, run: LoggedRun, path: str) -> Outcome:
