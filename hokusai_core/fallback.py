@@ -24,6 +24,9 @@ T = TypeVar("T")
 _LAST_RESORT_ATTEMPTS = 3
 """Attempts of an append where no spool is behind the journal; each waits as long as the journal may."""
 
+_FAILED = {1: "the {} failed", 2: "{} and {} failed", 3: "{}, {} and {} all failed"}
+"""By the number of places that were tried."""
+
 
 class FallbackStore:
     """The journal and the spool as one place.
@@ -95,7 +98,7 @@ class FallbackStore:
         try:
             spool = self.spool
         except JournalUnavailableError as failure:
-            raise _kept_nowhere(entry, cause, [*failures, failure]) from failure
+            raise self._kept_nowhere(entry, cause, [*failures, failure]) from failure
         if not (spool and self._stays_on_spool(spool, entry.destination)):
             try:
                 self._append_to_journal(entry, open_content, last_resort=spool is None)
@@ -113,7 +116,7 @@ class FallbackStore:
             finally:
                 if maybe_there:
                     self._last_spooled = object()
-        raise _kept_nowhere(entry, cause, failures) from failures[-1]
+        raise self._kept_nowhere(entry, cause, failures) from failures[-1]
 
     def note(self, operation: AnyOperation, destination: str, primary_id: str) -> None:
         """Remember what the primary has, for look-ups in an outage; a failure is only logged."""
@@ -226,6 +229,23 @@ class FallbackStore:
                 if backend := place.opened():
                     backend.journal.journal_reset_after_fork()
 
+    def _kept_nowhere(
+        self, entry: Entry, cause: BaseException | None, failures: list[BaseException]
+    ) -> NotStoredError:
+        places = [
+            *(["primary"] if cause else []),
+            "journal",
+            *(["spool"] if self._spool else []),
+        ]
+        reasons = " ".join(f"({number}) {reason}" for number, reason in enumerate(failures, 1))
+        if isinstance(cause, TransientError) and cause.maybe_applied:
+            reasons += " It was sent, and may still take effect."
+        return NotStoredError(
+            f"A {entry.kind} operation is kept nowhere: {_FAILED[len(places)].format(*places)}. "
+            f"{reasons} Mend what `hokusai status` names, and call again.",
+            tuple(failures),
+        )
+
     def _refuse_large(self, operation: AnyOperation, cause: BaseException | None) -> None:
         if isinstance(operation, LogArtifact) and operation.size > self._max_artifact_bytes:
             raise NotStoredError(
@@ -307,17 +327,3 @@ class FallbackStore:
             self._answered = True
             self._on_open()
         return answer
-
-
-def _kept_nowhere(
-    entry: Entry, cause: BaseException | None, failures: list[BaseException]
-) -> NotStoredError:
-    reasons = " ".join(f"({number}) {reason}" for number, reason in enumerate(failures, 1))
-    if isinstance(cause, TransientError) and cause.maybe_applied:
-        reasons += " It was sent, and may still take effect."
-    return NotStoredError(
-        f"A {entry.kind} operation is kept nowhere: "
-        f"{'primary, journal and spool all' if cause else 'journal and spool'} failed. "
-        f"{reasons} Mend one of them (see `hokusai status`) and call again.",
-        tuple(failures),
-    )
