@@ -6,12 +6,16 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 import yaml
+from mlflow import MlflowClient
 from pydantic.fields import FieldInfo
 
-from hokusai_core import errors, hookspecs
+from hokusai_core import ExperimentManager, ModelRegistry, RunHandle, errors, hookspecs
 from hokusai_core.plugins import Capability
+from hokusai_core.run_files import RunFiles
+from hokusai_core.run_values import RunValues
 from hokusai_core.settings import Settings
 from tests.docs.pages import PAGES, ROOT, name_of
 
@@ -59,6 +63,35 @@ def test_specifications_and_capabilities_are_described() -> None:
         assert f"| `{capability}` | `{specification.__name__}` |" in text
     for capability in Capability.__args__:  # type: ignore[attr-defined]
         assert f"`{capability}`" in text
+
+
+def test_the_calls_of_mlflow_and_those_in_their_place_exist() -> None:
+    theirs_by_name = {"mlflow": mlflow, "MlflowClient": MlflowClient}
+    ours_by_name = {
+        "run": RunHandle,
+        "manager": ExperimentManager,
+        "registry": ModelRegistry,
+        "ExperimentManager": ExperimentManager,
+        "ModelRegistry": ModelRegistry,
+    }
+    rows = list(_rows(REFERENCE / "mlflow-calls.md"))
+    for theirs, in_their_place, _ in rows:
+        assert _found(theirs_by_name, theirs), theirs
+        for name in in_their_place.split(", "):
+            assert _found(ours_by_name, name), name
+    shown = {name for row in rows for name in row[1].replace("`", "").split(", ")}
+    logging = {
+        f"run.{name}" for name in vars(RunValues) | vars(RunFiles) if name.startswith("log_")
+    }
+    assert logging - shown == {"run.log_artifacts_dict"}  # which MLflow does not have
+
+
+def _found(objects: dict[str, Any], name: str) -> bool:
+    first, *rest = name.strip("`").split(".")
+    found = objects.get(first)
+    for part in rest:
+        found = getattr(found, part, None)
+    return found is not None
 
 
 def test_every_page_is_in_the_navigation() -> None:
