@@ -5,6 +5,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from hokusai_backend_sql.data_files import data_file, given_url
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.machine import is_local, machine_id
 from hokusai_core.plugins import BackendConfig
@@ -20,20 +21,17 @@ _ACCEPTED = (
 def database_url(config: BackendConfig) -> URL:
     """Give the database of a configuration, with its driver, and an absolute path for a file.
 
-    The spool is always a file of its own; the others are ``HOKUSAI_DATABASE_URL``, by default a
-    file in the data folder.
+    The spool is always a file of the data folder; the others are ``HOKUSAI_DATABASE_URL``, by default
+    a file there, too.
 
     Raises:
         ConfigurationError: The URL is not one of PostgreSQL or of a SQLite file.
 
     """
-    if config.role == "spool":
-        return _file(_data_folder(config) / "spool.db")
-    given = config.settings.database_url
-    if given is None or not given.get_secret_value().strip():
-        return _file(_data_folder(config) / "hokusai.db")
+    if path := data_file(config):
+        return _file(path)
     try:
-        url = make_url(given.get_secret_value().strip())
+        url = make_url(given_url(config))
     except (ArgumentError, ValueError):
         # The cause repeats the URL, which may hold a password.
         raise ConfigurationError(f"HOKUSAI_DATABASE_URL is not a URL. {_ACCEPTED}") from None
@@ -60,10 +58,6 @@ def describe(url: URL) -> str:
     port = url.port or ",".join(url.normalized_query.get("port", ())) or 5432
     identity = f"postgresql://{','.join(hosts)}:{port}/{url.database or ''}"
     return f"{identity}@{machine_id()}" if all(map(is_local, hosts)) else identity
-
-
-def _data_folder(config: BackendConfig) -> Path:
-    return config.settings.data_dir if config.data_dir == Path() else config.data_dir
 
 
 def _file(path: Path) -> URL:

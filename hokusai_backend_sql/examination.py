@@ -6,29 +6,27 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from hokusai_backend_sql.database_url import database_url
-from hokusai_backend_sql.sqlite_file import file_system_of, is_network_file_system
+from hokusai_backend_sql.file_systems import file_system_of, is_network_file_system
 from hokusai_core.findings import Finding
-from hokusai_core.plugins import BackendConfig
+from hokusai_core.plugins import Role
 
 _LITTLE_SPACE = 1024**3
 _NAMES = {"primary": "database", "journal": "journal file", "spool": "spool file"}
 
 
-def examine(config: BackendConfig) -> tuple[Finding, ...]:
-    """Look at the file system of a SQLite file; a server is asked by others. Writes nothing.
+def examine(path: Path, role: Role) -> tuple[Finding, ...]:
+    """Look at a SQLite file, which need not exist, and at its file system. Writes nothing.
 
-    Raises:
-        ConfigurationError: The database URL is wrong.
+    Args:
+        path: Absolute path of the file.
+        role: What the file is for.
     """
-    url = database_url(config)
-    if url.get_backend_name() != "sqlite":
-        return ()
-    return tuple(_file(Path(url.database or ""), _NAMES[config.role]))
+    return tuple(_findings(path, _NAMES[role]))
 
 
-def _file(path: Path, name: str) -> Iterator[Finding]:
-    folder = next(each for each in path.parents if each.exists())
+def _findings(path: Path, name: str) -> Iterator[Finding]:
+    # Path.exists would raise where a folder above may not be entered.
+    folder = next(each for each in path.parents if os.access(each, os.F_OK))
     kind = file_system_of(folder.resolve())
     if is_network_file_system(kind):
         yield Finding(
@@ -38,12 +36,19 @@ def _file(path: Path, name: str) -> Iterator[Finding]:
             advice="Set HOKUSAI_DATA_DIR to a local folder, or use PostgreSQL.",
         )
         return
-    target = path if path.exists() else folder
-    if not os.access(target, os.W_OK):
+    if not folder.is_dir():
         yield Finding(
             name=name,
             state="failed",
-            text=f"{target} cannot be written by this user.",
+            text=f"{folder} is no folder.",
+            advice="Move it away, or set HOKUSAI_DATA_DIR to another folder.",
+        )
+        return
+    if (unwritable := _unwritable(folder, path)) is not None:
+        yield Finding(
+            name=name,
+            state="failed",
+            text=f"{unwritable} cannot be written by this user.",
             advice="Change its permissions, or set HOKUSAI_DATA_DIR to another folder.",
         )
         return
@@ -67,3 +72,11 @@ def _file(path: Path, name: str) -> Iterator[Finding]:
         state="ok",
         text=f"{path} ({kind or 'unknown file system'}, {free / 1024**3:.0f} GiB free)",
     )
+
+
+def _unwritable(folder: Path, path: Path) -> Path | None:
+    """Give what keeps this user from writing the file; SQLite makes others beside it, too."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return folder
+    there = os.access(path, os.F_OK)
+    return path if there and not os.access(path, os.W_OK) else None

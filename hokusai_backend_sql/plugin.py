@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from hokusai_backend_sql.data_files import data_file, given_url
 from hokusai_core.findings import Finding
 from hokusai_core.plugins import BackendConfig, BackendPlugin
 
@@ -23,20 +24,24 @@ def _destination(config: BackendConfig) -> str:
 
 
 def _on_a_server(config: BackendConfig) -> bool:
-    url = config.settings.database_url
-    return (
-        config.role != "spool"
-        and url is not None
-        and url.get_secret_value().strip().startswith("postgres")
-    )
+    return config.role != "spool" and given_url(config).startswith("postgres")
+
+
+def _file(config: BackendConfig) -> Path | None:
+    if _on_a_server(config):
+        return None
+    if file := data_file(config):
+        return file
+    from hokusai_backend_sql.database_url import database_url
+
+    return Path(database_url(config).database or "")
 
 
 def _local_folder(config: BackendConfig) -> Path | None:
-    from hokusai_backend_sql.database_url import database_url
-
-    if _on_a_server(config):
+    file = _file(config)
+    if file is None:
         return None
-    file = Path(database_url(config).database or "").resolve()
+    file = file.resolve()
     return file.with_name(f"{file.name}-points")
 
 
@@ -47,7 +52,8 @@ def _drivers(config: BackendConfig) -> tuple[str, ...]:
 def _examine(config: BackendConfig) -> tuple[Finding, ...]:
     from hokusai_backend_sql.examination import examine
 
-    return examine(config)
+    file = _file(config)
+    return examine(file, config.role) if file else ()
 
 
 plugin = BackendPlugin(

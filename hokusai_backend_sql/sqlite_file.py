@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
+from hokusai_backend_sql.file_systems import file_system_of, is_network_file_system
 from hokusai_backend_sql.time_limits import remaining
 from hokusai_core.errors import ConfigurationError
 
@@ -17,11 +18,6 @@ SYNCED = "hokusai_synced"
 """Execution option: whether the transaction's commit survives the loss of power."""
 WRITES = "hokusai_writes"
 """Execution option: whether the transaction takes the write lock at its beginning."""
-
-_NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "beegfs"}
-    | {"fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone"}
-)
 
 
 def prepare_file(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
@@ -48,28 +44,6 @@ def prepare_file(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
     # on it for this process, and the next process to leave would remove the log that is in use.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-
-
-def is_network_file_system(kind: str) -> bool:
-    """Say whether files on a file system of this type are shared over a network."""
-    return kind in _NETWORK_FILE_SYSTEMS
-
-
-def file_system_of(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
-    """Give the type of the file system that holds a folder; "" where the system does not tell."""
-    try:
-        table = mounts.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return ""
-    best, kind = -1, ""
-    for line in table.splitlines():
-        fields = line.split(" ")
-        if len(fields) < 3:  # noqa: PLR2004 - device, mount point, type
-            continue
-        point = Path(fields[1].encode().decode("unicode_escape"))
-        if folder.is_relative_to(point) and len(point.parts) >= best:
-            best, kind = len(point.parts), fields[2]
-    return kind
 
 
 def use_write_ahead_log(engine: Engine) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from hokusai_core.backends import find_backend, installed_backends
 from hokusai_core.errors import ConfigurationError, HokusaiError
 from hokusai_core.experiments import ExperimentManager
+from hokusai_core.fallback_examination import examined
 from hokusai_core.findings import Diagnosis, Finding
-from hokusai_core.plugins import BackendConfig, BackendPlugin
 from hokusai_core.resolution import select_backends, settings_with, sort_arguments
 from hokusai_core.selected_plugins import NO_FALLBACK, backend_config, journal_plugin
 from hokusai_core.settings import Settings
@@ -62,12 +62,12 @@ def _findings(
     yield Finding(
         name="backends", state="ok", text=f"records go to {primary.name}; in an outage {kept}"
     )
-    yield from _examined(primary, backend_config(selection, "primary"))
+    yield from examined(primary, backend_config(selection, "primary"))
     if journal:
         config = backend_config(selection, "journal")
-        yield from _examined(journal, config)
+        yield from examined(journal, config)
         if journal.needs_spool(config):
-            yield from _examined(journal, backend_config(selection, "spool"))
+            yield from examined(journal, backend_config(selection, "spool"))
     try:
         # Looking delivers nothing.
         found = status(
@@ -115,13 +115,6 @@ def _broken_backends() -> Iterator[Finding]:
     for plugin in installed_backends():
         if plugin.state.startswith("broken"):
             yield Finding(name="backends", state="warning", text=f"{plugin.name}: {plugin.state}")
-
-
-def _examined(plugin: BackendPlugin, config: BackendConfig) -> Iterator[Finding]:
-    try:
-        yield from plugin.examine(config)
-    except ConfigurationError as failure:
-        yield _failed(plugin.name, failure)
 
 
 def _server(found: Status) -> Finding:

@@ -67,7 +67,8 @@ class BackendPlugin:
         in_memory: Whether what it keeps is in the memory of the process that opened it, so that no
             other process can deliver to it or from it.
         examine: Looks at what a configuration means on this machine (credentials, folders), for
-            `hokusai doctor`. Asks no server, imports no driver, shows no secret; a
+            `hokusai doctor`, and for a warning before the first write where the fallback will fail.
+            Asks no server, imports no driver, shows no secret; a
             :class:`~hokusai_core.errors.ConfigurationError` that it raises is a finding, too.
         api_version: Version of the hook contracts that the plugin was written for.
 

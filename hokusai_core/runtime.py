@@ -30,6 +30,7 @@ from hokusai_core.event_operations import STREAM_PREFIX
 from hokusai_core.event_reporting import EventReporter
 from hokusai_core.events import CircuitName
 from hokusai_core.fallback import FallbackStore
+from hokusai_core.fallback_examination import FallbackExamination
 from hokusai_core.forwarding import Forwarder
 from hokusai_core.hook_binding import check_capability
 from hokusai_core.hookspecs import Journal
@@ -37,6 +38,7 @@ from hokusai_core.ids import IdTranslator
 from hokusai_core.journal import QueuedOperation
 from hokusai_core.lazy import Lazy
 from hokusai_core.observers import ObserverSet
+from hokusai_core.operations import AnyOperation
 from hokusai_core.outages import OutageReporter
 from hokusai_core.plugins import BackendConfig, BackendPlugin, Role
 from hokusai_core.poison import PoisonGuard
@@ -124,6 +126,9 @@ class Runtime:
         self.snapshots = RunSnapshots()
         self.forked: weakref.WeakSet[ForkSensitive] = weakref.WeakSet()
         """Managers and handles, whose locks are made anew in a forked child."""
+        self._examination = FallbackExamination(
+            None if self._journal_plugin is plugin else self._journal_plugin, self._config
+        )
         self.reporter = OutageReporter(
             f"Backend {plugin.name} at {destination}",
             self._outage_place,
@@ -144,7 +149,7 @@ class Runtime:
             clock,
             on_queued=self._queued,
             on_delivered=partial(self.events.delivered, waited=False),
-            check=partial(check_capability, plugin),
+            check=self._check,
         )
         self.sources = Sources(
             self.primary,
@@ -384,6 +389,10 @@ class Runtime:
         if self._journal_plugin is None:
             return None
         return self._journal_plugin.local_folder(self._config("journal"))
+
+    def _check(self, operation: AnyOperation) -> None:
+        check_capability(self._plugin, operation)
+        self._examination.warn_once()
 
     def _adopted(self, destination: str, stream: str) -> None:
         if destination == self.destination:

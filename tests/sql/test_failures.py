@@ -278,14 +278,14 @@ def test_a_primary_without_a_state_is_judged_by_type() -> None:
 def test_a_network_file_system_is_refused(
     open_sql: OpenSql, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hokusai_backend_sql import sqlite_file
+    from hokusai_backend_sql import file_systems, sqlite_file
 
     mounts = tmp_path / "mounts"
     share = str(tmp_path / "my share").replace(" ", "\\040")
     mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/x {share} nfs4 rw 0 0\n")
-    assert sqlite_file.file_system_of(tmp_path / "my share" / "deep", mounts) == "nfs4"
-    assert sqlite_file.file_system_of(tmp_path / "other", mounts) == "ext4"
-    assert sqlite_file.file_system_of(tmp_path, tmp_path / "missing") == ""
+    assert file_systems.file_system_of(tmp_path / "my share" / "deep", mounts) == "nfs4"
+    assert file_systems.file_system_of(tmp_path / "other", mounts) == "ext4"
+    assert file_systems.file_system_of(tmp_path, tmp_path / "missing") == ""
     with pytest.raises(ConfigurationError, match="nfs4"):
         sqlite_file.prepare_file(tmp_path / "my share" / "hokusai.db", mounts)
 
