@@ -20,13 +20,13 @@ from hokusai_core.backends import (
     find_backend,
     open_backend,
 )
+from hokusai_core.backlog_counts import BacklogCounts
 from hokusai_core.buffered_points import BufferedPoints
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.claim_progress import Step
 from hokusai_core.clock import Clock, SystemClock
 from hokusai_core.draining import LINGER_SECONDS, BackgroundDrainer, Drain
 from hokusai_core.errors import ConfigurationError, JournalUnavailableError, NotStoredError
-from hokusai_core.event_operations import STREAM_PREFIX
 from hokusai_core.event_reporting import EventReporter
 from hokusai_core.events import CircuitName
 from hokusai_core.fallback import FallbackStore
@@ -111,6 +111,7 @@ class Runtime:
         )
         self.streams = _streams_of(selection, destination)
         self.fallback = self._fallback()
+        self._backlog = BacklogCounts(self.fallback, destination)
         self.points = BufferedPoints(
             settings,
             destination,
@@ -267,7 +268,7 @@ class Runtime:
             self.destination,
             lambda: self._new_worker("sync"),
             self._forward,
-            self._waiting_in_spool,
+            self._backlog.in_spool,
             self.settings.sync_threads,
             prune=self._pruner.prune_if_due,
         )
@@ -275,7 +276,7 @@ class Runtime:
     def waiting(self) -> int | None:
         """Count what waits for this destination, in journal and spool; None where nobody can tell."""
         try:
-            return self._waiting()
+            return self._backlog.count()
         except (JournalUnavailableError, NotStoredError):
             return None
 
@@ -330,7 +331,7 @@ class Runtime:
         thread = BackgroundDrainer(
             step=self._drainer_step,
             forward=self._forward,
-            waiting=self._waiting,
+            waiting=self._backlog.count,
             on_empty=self._drained,
             linger=LINGER_SECONDS if queued else 0.0,
         )
@@ -427,12 +428,6 @@ class Runtime:
         forwarder = self._forwarder()
         return forwarder.forward() if forwarder else 0
 
-    def _waiting_in_spool(self) -> int:
-        spool = self.fallback.spool if self.fallback else None
-        if spool is None:
-            return 0
-        return spool.journal_backlog(self.destination).by_destination.get(self.destination, 0)
-
     def _dead(self, entry: QueuedOperation, error: str) -> None:
         self.reporter.refused()
         self.events.dead(entry, error)
@@ -473,32 +468,10 @@ class Runtime:
         if self._worker is None:
             self._worker = self._new_worker("drainer", overlap=self.settings.delivery == "direct")
         step = self._worker.run_once()
-        if step.kind == "idle" and self.reporter.under_way and self._only_events_wait():
+        if step.kind == "idle" and self.reporter.under_way and self._backlog.only_events():
             # Where these go is another service: the primary's outage is over.
             self.reporter.over()
         return step
-
-    def _only_events_wait(self) -> bool:
-        journal, spool = self.fallback.backlog(self.destination) if self.fallback else (None, None)
-        if journal is None or (spool and spool.by_destination.get(self.destination)):
-            return False
-        waiting = journal.by_destination.get(self.destination, 0)
-        events = sum(s.waiting for s in journal.streams if s.stream.startswith(STREAM_PREFIX))
-        return 0 < waiting == events
-
-    def _waiting(self) -> int:
-        if self.fallback is None:
-            return 0
-        journal, spool = self.fallback.backlog(self.destination)
-        if journal is None or (spool is None and self.fallback.spool is not None):
-            raise JournalUnavailableError(
-                "The journal does not tell what is left; `hokusai doctor` says what is wrong."
-            )
-        return sum(
-            figures.by_destination.get(self.destination, 0)
-            for figures in (journal, spool)
-            if figures
-        )
 
 
 def _worker_name(purpose: str) -> str:
