@@ -1,8 +1,9 @@
 """The sync queue, as a person looks at it and decides: list, show, retry, discard, move."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from hokusai_core.dependents import OPEN, Found, dependents, pages
 from hokusai_core.errors import (
     ConfigurationError,
     InvalidInputError,
@@ -20,7 +21,6 @@ from hokusai_core.status import Place
 ALL_STATES: tuple[EntryState, ...] = ("waiting", "delivered", "dead", "discarded", "superseded")
 """Every state that an entry of the queue can be in."""
 
-_OPEN: tuple[EntryState, ...] = ("waiting", "dead")
 _PAGE = 1000
 _NEEDED_LISTED = 20
 
@@ -141,16 +141,22 @@ class SyncQueue:
             NotFoundError: Neither journal nor spool knows it.
             JournalUnavailableError: Journal or spool cannot be reached.
         """
-        for place, journal in self._places():
+        places = self._places()
+        for place, journal in places:
             for entry in journal.journal_read(EntryQuery(op_ids=(op_id,), states=ALL_STATES)):
                 now = journal.journal_backlog(self.destination).now
                 payload = entry.operation.model_dump(mode="json") if entry.operation else None
+                needing = dependents(
+                    [(each, (entry,) if each is journal else ()) for _, each in places]
+                )
                 return QueueDetails(
                     **_shown(entry, place, now).model_dump(),
                     payload=payload,
                     primary_id=entry.primary_id,
                     dependents=tuple(
-                        _shown(each, place, now) for each in _dependents(journal, (entry,))
+                        _shown(each, where, now)
+                        for (where, _), (_, found) in zip(places, needing, strict=True)
+                        for each in found
                     ),
                 )
         raise _unknown((op_id,))
@@ -182,7 +188,7 @@ class SyncQueue:
         )
         count = 0
         for _, journal in self._places():
-            for page in _pages(journal, query):
+            for page in pages(journal, query):
                 count += journal.journal_retry(tuple(entry.op_id for entry in page))
         return count
 
@@ -202,9 +208,9 @@ class SyncQueue:
             StillNeededError: Others depend on them, and ``force`` is not set. Nothing was changed.
             JournalUnavailableError: Journal or spool cannot be reached.
         """
-        found = self._found(op_ids, _OPEN, "discarded")
-        plan = [(journal, entries, _dependents(journal, entries)) for journal, entries in found]
-        needed = [entry for _, _, dependents in plan for entry in dependents]
+        found = self._found(op_ids, OPEN, "discarded")
+        needing = dependents(found)
+        needed = [entry for _, entries in needing for entry in entries]
         if needed and not force:
             listed = ", ".join(
                 f"{entry.kind} {entry.op_id} of {entry.stream}" for entry in needed[:_NEEDED_LISTED]
@@ -215,12 +221,12 @@ class SyncQueue:
                 f"{', ...' if len(needed) > _NEEDED_LISTED else '.'}",
                 tuple(entry.op_id for entry in needed),
             )
+        # What depends on others goes first, so that nothing becomes due in between.
         count = 0
-        for journal, entries, dependents in plan:
-            # What depends on others goes first, so that nothing becomes due in between.
-            ordered = [entry.op_id for entry in (*reversed(dependents), *entries)]
-            for start in range(0, len(ordered), _PAGE):
-                count += journal.journal_discard(tuple(ordered[start : start + _PAGE]))
+        for journal, entries in (*reversed(needing), *reversed(found)):
+            given_up = [entry.op_id for entry in reversed(entries)]
+            for start in range(0, len(given_up), _PAGE):
+                count += journal.journal_discard(tuple(given_up[start : start + _PAGE]))
         return count
 
     def move(self, source: str, target: str = "") -> int:
@@ -257,14 +263,12 @@ class SyncQueue:
             places.append(("spool", fallback.spool))
         return places
 
-    def _found(
-        self, op_ids: Collection[str], states: Sequence[EntryState], what: str
-    ) -> list[tuple[Journal, tuple[QueuedOperation, ...]]]:
+    def _found(self, op_ids: Collection[str], states: Sequence[EntryState], what: str) -> Found:
         """Give the operations by place; all of them have to be there, in one of the states."""
         if isinstance(op_ids, str):
             raise InvalidInputError(f"op_ids must be a collection of ids, not the text {op_ids!r}.")
         wanted = tuple(dict.fromkeys(op_ids))
-        found: list[tuple[Journal, tuple[QueuedOperation, ...]]] = []
+        found: Found = []
         known: set[str] = set()
         wrong: dict[str, EntryState] = {}
         for _, journal in self._places() if wanted else ():
@@ -285,40 +289,6 @@ class SyncQueue:
                 "Nothing was changed."
             )
         return found
-
-
-def _pages(journal: Journal, query: EntryQuery) -> Iterator[tuple[QueuedOperation, ...]]:
-    after = query.after
-    while page := journal.journal_read(query.model_copy(update={"after": after})):
-        yield page
-        after = page[-1].sequence
-
-
-def _dependents(journal: Journal, entries: Iterable[QueuedOperation]) -> list[QueuedOperation]:
-    """Find what is open and requires what these provide, and what requires that in turn."""
-    found: dict[str, QueuedOperation] = {}
-    chosen = {entry.op_id for entry in entries}
-    fresh = list(entries)
-    while fresh:
-        keys = {
-            (entry.destination, key)
-            for entry in fresh
-            if entry.operation is not None
-            for key in entry.operation.provides
-        }
-        fresh = []
-        for destination in sorted({destination for destination, _ in keys}):
-            query = EntryQuery(
-                destination=destination,
-                states=_OPEN,
-                requires=tuple(sorted(key for where, key in keys if where == destination)),
-                limit=_PAGE,
-            )
-            for page in _pages(journal, query):
-                new = [e for e in page if e.op_id not in found and e.op_id not in chosen]
-                found.update({entry.op_id: entry for entry in new})
-                fresh += new
-    return list(found.values())
 
 
 def _shown(entry: QueuedOperation, place: Place, now: float) -> QueueEntry:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy.engine import make_url
 
+from hokusai_core import StillNeededError
 from tests.queue.conftest import Job
 from tests.support.tcp_gate import TcpGate
 
@@ -41,3 +42,26 @@ def test_the_spool_is_listed_discarded_and_moved(
     assert old.queue.entries(("waiting",), destination=old.queue.destination) == ()
     (moved,) = new.queue.entries(("waiting",))
     assert (moved.op_id, moved.destination) == (second.op_id, new.queue.destination)
+
+
+def test_what_the_spool_holds_needs_what_the_journal_holds(
+    make_job: Callable[..., Job], gated_url: str, gate: TcpGate
+) -> None:
+    job = make_job(gated_url)
+    job.mock.down()
+    run = job.manager.start_run()
+    gate.shut()
+    run.set_tag("stage", "first")
+    run.end()
+    gate.open()
+    (creation,) = (each for each in job.queue.entries(("waiting",)) if each.kind == "create_run")
+    needing = job.queue.show(creation.op_id).dependents
+    assert [(each.kind, each.place) for each in needing] == [
+        ("log_batch", "spool"),
+        ("update_run", "spool"),
+    ]
+    with pytest.raises(StillNeededError) as refusal:
+        job.queue.discard([creation.op_id])
+    assert refusal.value.op_ids == tuple(each.op_id for each in needing)
+    assert job.queue.discard([creation.op_id], force=True) == 1 + len(needing)
+    assert [each.kind for each in job.queue.entries(("waiting",))] == ["create_experiment"]
