@@ -146,6 +146,8 @@ def _journal(found: Status) -> Iterator[Finding]:
         yield Finding(name="journal", state="ok", text=f"{found.journal} answers")
     else:
         yield Finding(name="journal", state="failed", text=found.journal_unreachable_because)
+    if found.spool_unreachable_because:
+        yield Finding(name="spool", state="failed", text=found.spool_unreachable_because)
     if waiting := (found.waiting or 0) + (found.spool_waiting or 0):
         yield Finding(
             name="backlog",

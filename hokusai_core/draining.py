@@ -33,7 +33,8 @@ class DrainReport:
     """What a drain came to.
 
     ``reasons`` names each stream that still waits and why; ``others`` are the waiting operations of
-    other destinations, which were left alone.
+    other destinations, which were left alone. ``spool_unreachable`` says why nobody can tell what is in
+    the spool; "" where that answered, or where there is none.
     """
 
     delivered: int = 0
@@ -41,11 +42,12 @@ class DrainReport:
     left: int = 0
     reasons: dict[str, str] = field(default_factory=dict)
     others: dict[str, int] = field(default_factory=dict)
+    spool_unreachable: str = ""
 
     @property
     def complete(self) -> bool:
-        """Whether nothing of this destination waits any more."""
-        return self.left == 0
+        """Whether nothing of this destination waits any more, as far as a sync can see it."""
+        return self.left == 0 and not self.spool_unreachable
 
 
 class Drain:
@@ -85,27 +87,31 @@ class Drain:
         wait_seconds: float,
         stop: threading.Event,
         on_progress: Callable[[DrainReport, Backlog], None] = lambda report, backlog: None,
+        report: DrainReport | None = None,
     ) -> DrainReport:
         """Deliver until nothing is left, nothing can go on within ``wait_seconds``, or ``stop``.
+
+        What a spool cannot give to the journal does not keep the journal's own from being delivered.
 
         Args:
             wait_seconds: How long to wait for entries that fall due later, since the last progress.
             stop: Ends the drain after the steps in hand.
             on_progress: Called with the figures about every fifth of a second.
+            report: Where to count; also right where this raises. Not given, a new one.
 
         Raises:
             JournalUnavailableError: The journal cannot be reached, in several attempts.
         """
-        report = DrainReport()
+        report = DrainReport() if report is None else report
         last_progress = time.monotonic()
         failures = 0
         while not stop.is_set():
             settled = report.delivered + report.dead
             try:
-                self._forward()
+                in_the_way = _failure_of(self._forward)
                 delivered = self._run_workers(report, stop, on_progress)
                 backlog = self._journal.journal_backlog(self._destination)
-                left = self._note(report, backlog)
+                left = self._note(report, backlog, in_the_way)
             except JournalUnavailableError:
                 # A local file with many writers is busy at times, and so is the disk below it.
                 failures = 1 if report.delivered + report.dead > settled else failures + 1
@@ -131,8 +137,8 @@ class Drain:
         self._prune()
         return report
 
-    def _note(self, report: DrainReport, backlog: Backlog) -> int:
-        report.left = backlog.by_destination.get(self._destination, 0) + self._left_elsewhere()
+    def _note(self, report: DrainReport, backlog: Backlog, in_the_way: str) -> int:
+        report.left = backlog.by_destination.get(self._destination, 0)
         report.others = {
             name: count
             for name, count in backlog.by_destination.items()
@@ -143,6 +149,15 @@ class Drain:
             or (f"waiting for {stream.waiting_for}" if stream.waiting_for else "not due yet")
             for stream in backlog.streams
         }
+        try:
+            elsewhere = self._left_elsewhere()
+            report.spool_unreachable = ""
+        except JournalUnavailableError as failure:
+            elsewhere = 0
+            report.spool_unreachable = str(failure)
+        if elsewhere:
+            report.left += elsewhere
+            report.reasons["spool"] = in_the_way or "not in the journal yet"
         return report.left
 
     def _run_workers(
@@ -245,7 +260,8 @@ class BackgroundDrainer(WokenThread):
 
     def _round(self) -> float | None:
         """Deliver what is due. Gives the seconds until the next look; None where nothing is left."""
-        self._forward()
+        if failure := _failure_of(self._forward):
+            logger.debug("What is not in the journal yet stays where it is: %s", failure)
         seen: set[str] = set()
         while not self._stopping.is_set():
             step = self._step()
@@ -260,3 +276,15 @@ class BackgroundDrainer(WokenThread):
             if step.kind == "held" and not step.stream:
                 return max(step.retry_in, 0.01)
         return None
+
+
+def _failure_of(forward: Callable[[], object]) -> str:
+    """Move into the journal what is not there yet; give what was in the way, "" for nothing.
+
+    Where that was the journal itself, whoever asks it next is told so, too.
+    """
+    try:
+        forward()
+    except (JournalUnavailableError, NotStoredError) as failure:
+        return str(failure)
+    return ""

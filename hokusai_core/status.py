@@ -99,7 +99,8 @@ class Status(Value):
     counts this destination's operations in the journal, ``spool_waiting`` those in the spool,
     ``others`` those of other destinations; ``dead`` counts the dead letters of the whole journal.
     ``oldest_seconds`` is the age of the oldest operation that
-    waits here. A figure is None where what could tell it does not answer. At most 100 streams and
+    waits here. A figure is None where what could tell it does not answer; the fields that end in
+    ``unreachable_because`` say why, and are "" where it does. At most 100 streams and
     20 dead letters are listed for each place. ``events_endpoint`` is where registration events go, ""
     for nowhere; ``registration_events`` are those that are not delivered, at most 20.
     """
@@ -123,6 +124,7 @@ class Status(Value):
     oldest_seconds: float | None = None
     streams: tuple[StreamStatus, ...] = ()
     spool_waiting: int | None = 0
+    spool_unreachable_because: str = ""
     others: dict[str, int] = {}
     plugins: tuple[InstalledBackend, ...] = ()
     events_endpoint: str = ""
@@ -141,6 +143,11 @@ class Status(Value):
                 f"The journal is away: {_sentence(self.journal_unreachable_because)} Until it is "
                 "back, what the primary does not take goes to the spool of each machine, where "
                 "there is one."
+            )
+        if self.spool_unreachable_because:
+            found.append(
+                f"This machine's spool is away: {_sentence(self.spool_unreachable_because)} What is "
+                "in it is not delivered, and it takes nothing while the journal is away."
             )
         if self.dead:
             found.append(
@@ -294,7 +301,7 @@ def _journal(runtime: Runtime) -> dict[str, object]:
     with contextlib.suppress(NotStoredError):  # the buffer has told it
         runtime.points.gather()
     seen: dict[Place, _Seen | None] = {}
-    reasons: list[str] = []
+    reasons: dict[Place, str] = {}
     places: dict[Place, Callable[[], Journal | None]] = {
         "journal": lambda: fallback.journal,
         "spool": lambda: fallback.spool,
@@ -305,7 +312,7 @@ def _journal(runtime: Runtime) -> dict[str, object]:
                 seen[place] = _look(journal, place, runtime.destination)
         except JournalUnavailableError as failure:
             seen[place] = None
-            reasons.append(str(failure) if place == "journal" else f"the spool: {failure}")
+            reasons[place] = str(failure)
     told = [each for each in seen.values() if each]
     streams = tuple(stream for each in told for stream in _streams(each))
 
@@ -317,10 +324,11 @@ def _journal(runtime: Runtime) -> dict[str, object]:
 
     return {
         "journal": runtime.journal_description,
-        "journal_reachable": not reasons,
-        "journal_unreachable_because": " ".join(reasons),
+        "journal_reachable": "journal" not in reasons,
+        "journal_unreachable_because": reasons.get("journal", ""),
         "waiting": waiting("journal"),
         "spool_waiting": waiting("spool"),
+        "spool_unreachable_because": reasons.get("spool", ""),
         "dead": sum(each.backlog.dead for each in told) if seen.get("journal") else None,
         "dead_letters": tuple(letter for each in told for letter in each.dead_letters),
         "oldest_seconds": max(_ages(told, runtime.destination), default=None),

@@ -37,6 +37,8 @@ class SyncReport(Value):
     says that nothing does. ``dead_letters`` counts all that this destination has refused and that is
     kept, earlier ones too; null with ``--watch``. ``reasons`` names streams that wait, each with its
     reason; ``others`` counts what waits for other destinations, which was left alone.
+    ``spool_unreachable`` says why nobody can tell what is in this machine's spool; "" where that
+    answered, or where there is none.
     """
 
     destination: str
@@ -46,6 +48,7 @@ class SyncReport(Value):
     complete: bool
     reasons: dict[str, str]
     others: dict[str, int]
+    spool_unreachable: str = ""
     dead_letters: int | None = None
 
 
@@ -83,8 +86,16 @@ def sync(
             metrics = _serve_metrics(runtime, metrics_port, out)
             _watch(runtime, stop, out, metrics, as_json=as_json)
             return
-        with SyncProgress(out, runtime, quiet=as_json) as progress:
-            report = runtime.drain().run(wait_seconds=wait, stop=stop, on_progress=progress)
+        report = DrainReport()
+        try:
+            with SyncProgress(out, runtime, quiet=as_json) as progress:
+                runtime.drain().run(
+                    wait_seconds=wait, stop=stop, on_progress=progress, report=report
+                )
+        except JournalUnavailableError:
+            if report.delivered or report.dead:
+                out.print(_settled(report))
+            raise
         dead_letters = _dead_letters(runtime)
     if as_json:
         figures = _figures(report, runtime.destination, dead_letters)
@@ -148,11 +159,12 @@ def _round(drain: Drain, stop: threading.Event) -> tuple[DrainReport, str]:
         failed = (stream for stream in backlog.streams if stream.error)
         trouble = next((f"{stream.stream}: {stream.error}" for stream in failed), "")
 
+    report = DrainReport()
     try:
-        report = drain.run(wait_seconds=0.0, stop=stop, on_progress=look)
+        drain.run(wait_seconds=0.0, stop=stop, on_progress=look, report=report)
     except JournalUnavailableError as failure:
-        return DrainReport(), str(failure)
-    return report, trouble
+        return report, str(failure)
+    return report, trouble or report.spool_unreachable
 
 
 @contextmanager
@@ -172,13 +184,10 @@ def _dead_letters(runtime: Runtime) -> int:
     if runtime.fallback is None:
         return 0
     count = 0
-    for journal in (runtime.fallback.journal, runtime.fallback.spool):
-        query = EntryQuery(
-            destination=runtime.destination, states=("dead",), limit=_COUNTED_AT_ONCE
-        )
-        while journal and (found := journal.journal_read(query)):
-            count += len(found)
-            query = query.model_copy(update={"after": found[-1].sequence})
+    query = EntryQuery(destination=runtime.destination, states=("dead",), limit=_COUNTED_AT_ONCE)
+    while found := runtime.fallback.journal.journal_read(query):
+        count += len(found)
+        query = query.model_copy(update={"after": found[-1].sequence})
     return count
 
 
@@ -191,9 +200,13 @@ def _figures(report: DrainReport, destination: str, dead_letters: int | None = N
     )
 
 
-def _summary(report: DrainReport) -> str:
-    text = f"Delivered {counted(report.delivered, 'operation')}; {report.left} left"
+def _settled(report: DrainReport, left: str = "") -> str:
+    text = f"Delivered {counted(report.delivered, 'operation')}{left}"
     return f"{text}; {report.dead} were refused for good." if report.dead else f"{text}."
+
+
+def _summary(report: DrainReport) -> str:
+    return _settled(report, f"; {report.left} left")
 
 
 def _print(
@@ -204,6 +217,10 @@ def _print(
         out.print("Stopped by a signal; what is left is kept.")
     for stream, reason in report.reasons.items():
         out.print(f"  {stream}: {reason}")
+    if report.spool_unreachable:
+        out.print(
+            f"What is in this machine's spool, if anything, stays there: {report.spool_unreachable}"
+        )
     if dead_letters:
         out.print(
             f"{counted(dead_letters, 'dead letter')}, refused for good and kept with the payload: see "
