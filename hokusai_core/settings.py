@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -18,6 +18,14 @@ Delivery = Literal["direct", "queued"]
 Durability = Literal["machine", "process", "relaxed"]
 """What a write into a local file survives once its call has returned."""
 
+MOST_SECONDS = 1_000_000
+"""Longest time that can be set, over eleven days. SQLite and PostgreSQL count milliseconds in 32 bits:
+of more than 2,147,483 s, SQLite makes no wait at all."""
+_LONGEST_RETENTION = 10_000_000_000
+"""Over 300 years: nothing waits for it, and it has to be a number all the same."""
+
+Seconds = Annotated[float, Field(le=MOST_SECONDS, allow_inf_nan=False)]
+"""A time that something waits for."""
 
 ADDRESSES = frozenset({"mlflow_tracking_uri", "mlflow_registry_uri", "api_endpoint"})
 """Fields whose value may hold a user name and a password, though it is no secret as such."""
@@ -26,8 +34,9 @@ ADDRESSES = frozenset({"mlflow_tracking_uri", "mlflow_registry_uri", "api_endpoi
 class Settings(EnvironmentModel):
     """The settings of one manager or registry: from arguments, else the environment, else defaults.
 
-    Each field is read from ``HOKUSAI_`` and its name in capitals. Times are in seconds. Build one
-    with :meth:`load`, which turns what pydantic reports into a :class:`ConfigurationError`.
+    Each field is read from ``HOKUSAI_`` and its name in capitals. Times are in seconds, at
+    most :data:`MOST_SECONDS` (``retention_seconds`` may be longer). Build one with :meth:`load`,
+    which turns what pydantic reports into a :class:`ConfigurationError`.
     """
 
     environment_prefix: ClassVar[str] = "HOKUSAI_"
@@ -76,50 +85,52 @@ class Settings(EnvironmentModel):
     """Where the registration of a tokenized model is told to (an address, with or without ``/api``
     at its end), with ``api_key``; "" is nowhere."""
 
-    connect_timeout: float = Field(default=1.0, gt=0)
+    connect_timeout: Seconds = Field(default=1.0, gt=0)
     """Longest wait for a connection to the primary."""
-    request_timeout: float = Field(default=5.0, gt=0)
+    request_timeout: Seconds = Field(default=5.0, gt=0)
     """Longest wait for one answer of the primary."""
-    write_timeout: float = Field(default=6.0, gt=0)
+    write_timeout: Seconds = Field(default=6.0, gt=0)
     """Longest time that one write spends on the primary before it falls back."""
-    read_timeout: float = Field(default=30.0, gt=0)
+    read_timeout: Seconds = Field(default=30.0, gt=0)
     """Longest time that one read spends on the primary; searches and histories take many requests."""
     attempts: int = Field(default=2, ge=1, le=10)
     """Most attempts of one write within its time."""
-    artifact_idle_timeout: float = Field(default=10.0, gt=0)
+    artifact_idle_timeout: Seconds = Field(default=10.0, gt=0)
     """Longest time without progress in the transfer of an artifact."""
-    journal_timeout: float = Field(default=2.0, gt=0)
+    journal_timeout: Seconds = Field(default=2.0, gt=0)
     """Longest wait for the journal's database; libpq connects in no less than 2."""
-    late_effect_seconds: float = Field(default=60.0, ge=0)
+    late_effect_seconds: Seconds = Field(default=60.0, ge=0)
     """How long after its sending a creation may still take effect: longer than the time-outs of
     the proxies and of the server."""
-    lease_seconds: float = Field(default=30.0, gt=0)
+    lease_seconds: Seconds = Field(default=30.0, gt=0)
     """How long a worker's claim on a stream lasts without a sign of life."""
     circuit_failures: int = Field(default=1, ge=1)
     """Failed writes in a row that open the circuit."""
-    circuit_open_seconds: float = Field(default=1.0, gt=0)
+    circuit_open_seconds: Seconds = Field(default=1.0, gt=0)
     """How long the circuit stays open at first; it doubles with each failed probe."""
-    circuit_open_max_seconds: float = Field(default=15.0, gt=0)
+    circuit_open_max_seconds: Seconds = Field(default=15.0, gt=0)
     """How long the circuit stays open at most."""
     circuit_jitter_percent: int = Field(default=25, ge=0, le=100)
     """The part of the open time that chance may take away, so that processes do not probe at once."""
-    circuit_probe_seconds: float = Field(default=0.0, ge=0)
+    circuit_probe_seconds: Seconds = Field(default=0.0, ge=0)
     """How long a probe may take before another call is let in; 0 is twice the time of a write."""
     sync_threads: int = Field(default=4, ge=1, le=64)
     """Streams that `hokusai sync` has in flight at once."""
     metrics_host: str = "127.0.0.1"
     """Address that `hokusai sync --watch --metrics-port` serves its metrics on."""
-    exit_timeout: float = Field(default=3.0, ge=0)
+    exit_timeout: Seconds = Field(default=3.0, ge=0)
     """Longest time that the end of the process waits to deliver what is left."""
     max_attempts: int = Field(default=10, ge=1)
     """Attempts after which an operation becomes a dead letter that the server fails on each time,
     while it carries out others of the kind."""
-    retention_seconds: float = Field(default=7 * 24 * 3600.0, ge=0)
+    retention_seconds: float = Field(
+        default=7 * 24 * 3600.0, ge=0, le=_LONGEST_RETENTION, allow_inf_nan=False
+    )
     """How long settled entries stay in the journal."""
     max_queued_artifact_bytes: int = Field(default=4 * 1024**3, ge=0)
     """Largest artifact that may wait in the journal's database."""
 
-    observer_timeout: float = Field(default=10.0, gt=0)
+    observer_timeout: Seconds = Field(default=10.0, gt=0)
     """After how long a call of an observer counts as hanging."""
 
     optional_mlflow: str | bool | None = Field(default=None, repr=False)

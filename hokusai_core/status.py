@@ -32,7 +32,7 @@ from hokusai_core.registration_events import RegistrationEvent
 from hokusai_core.resolution import select_backends, settings_with, sort_arguments
 from hokusai_core.retry import Retry
 from hokusai_core.runtime import Runtime
-from hokusai_core.settings import Settings
+from hokusai_core.settings import MOST_SECONDS, Settings
 
 STUCK_SECONDS = 300.0
 """A stream that has failed, or was due and left alone, for so long is reported as stuck."""
@@ -200,10 +200,12 @@ def status(
 
     Raises:
         ConfigurationError: An argument or setting is wrong, or the backend cannot be used.
-        InvalidInputError: ``timeout`` is not above 0.
+        InvalidInputError: ``timeout`` is not above 0, or above ``MOST_SECONDS`` of the settings.
     """
-    if timeout is not None and not timeout > 0:
-        raise InvalidInputError(f"timeout must be above 0 seconds, not {timeout!r}.")
+    if timeout is not None and not 0 < timeout <= MOST_SECONDS:
+        raise InvalidInputError(
+            f"timeout must be above 0 and at most {MOST_SECONDS} seconds, not {timeout!r}."
+        )
     given = sort_arguments(None, tracking_uri, None, None)
     selection = select_backends(
         settings=settings_with(settings), tracking_uri=given.tracking_uri, backend=backend

@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from hokusai_core.cli.options import AsJson, Backend, TrackingUri, command_settings, open_runtime
+from hokusai_core.cli.options import (
+    AsJson,
+    Backend,
+    TrackingUri,
+    Wait,
+    command_settings,
+    open_runtime,
+)
 from hokusai_core.cli.output import BAD, GOOD, console, table
 from hokusai_core.errors import BackendError, InvalidInputError, RegistryException
 from hokusai_core.queue import SyncQueue
@@ -20,11 +27,6 @@ events = typer.Typer(help="Registration events: look, send again.", no_args_is_h
 """The commands below ``hokusai events``."""
 
 _NOT_DELIVERED: tuple[RegistrationEventState, ...] = ("pending", "failed")
-
-Wait = Annotated[
-    float,
-    typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for what falls due later."),
-]
 
 
 @events.callback()

@@ -1,5 +1,6 @@
 """The options that commands share, and what they select."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -8,7 +9,7 @@ import typer
 
 from hokusai_core.resolution import select_backends, settings_with, sort_arguments
 from hokusai_core.runtime import Runtime
-from hokusai_core.settings import Settings
+from hokusai_core.settings import MOST_SECONDS, Settings
 
 TrackingUri = Annotated[
     str | None,
@@ -16,6 +17,35 @@ TrackingUri = Annotated[
 ]
 Backend = Annotated[
     str | None, typer.Option(help="Name of the primary backend, in the place of HOKUSAI_BACKEND.")
+]
+
+
+def _number(seconds: float | None) -> float | None:
+    # No bound holds it back: every comparison with it is false.
+    if seconds is not None and math.isnan(seconds):
+        raise typer.BadParameter("it is not a number of seconds.")
+    return seconds
+
+
+Wait = Annotated[
+    float,
+    typer.Option(
+        min=0.0,
+        max=float(MOST_SECONDS),
+        callback=_number,
+        metavar="SECONDS",
+        help="How long to wait for what falls due later.",
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1,
+        max=float(MOST_SECONDS),
+        callback=_number,
+        metavar="SECONDS",
+        help="How long to wait for the primary's answer.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
 

@@ -1,12 +1,10 @@
 """``hokusai status``: how the primary and the journal are."""
 
-from typing import Annotated
-
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from hokusai_core.cli.options import AsJson, Backend, TrackingUri, command_settings
+from hokusai_core.cli.options import AsJson, Backend, Timeout, TrackingUri, command_settings
 from hokusai_core.cli.output import (
     BAD,
     DOUBTFUL,
@@ -26,10 +24,7 @@ _LISTED_STREAMS = 10
 def status(
     tracking_uri: TrackingUri = None,
     backend: Backend = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the primary's answer."),
-    ] = None,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Show whether the primary answers, what waits, and what is wrong.

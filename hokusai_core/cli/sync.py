@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from hokusai_core.cli.options import AsJson, Backend, TrackingUri, open_runtime
+from hokusai_core.cli.options import AsJson, Backend, TrackingUri, Wait, open_runtime
 from hokusai_core.cli.output import console, duration
 from hokusai_core.draining import Drain, DrainReport
 from hokusai_core.errors import ConfigurationError, JournalUnavailableError
@@ -53,10 +53,7 @@ class SyncReport(Value):
 
 
 def sync(
-    wait: Annotated[
-        float,
-        typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for what falls due later."),
-    ] = 90.0,
+    wait: Wait = 90.0,
     watch: Annotated[bool, typer.Option("--watch", help="Go on for ever, as a daemon.")] = False,
     metrics_port: Annotated[
         int | None,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from hokusai_core import ExperimentManager, Settings, status
+from hokusai_core import ExperimentManager, InvalidInputError, Settings, status
 from hokusai_core.operations import LogBatch
 from hokusai_core.status import STUCK_SECONDS, Status, StreamStatus
 from hokusai_core.testing import MockBackend
@@ -214,3 +214,18 @@ def bury_a_param(outage: Outage) -> None:
     outage.end()
     report = outage.runtime.drain().run(wait_seconds=30, stop=threading.Event())
     assert report.dead == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("status", "--timeout"), ("sync", "--wait"), ("events", "send", "--wait")]
+)
+@pytest.mark.parametrize("value", ["inf", "nan", "1000001"])
+def test_a_time_that_cannot_be_waited_for_is_refused(
+    run_command: Run, arguments: tuple[str, ...], value: str
+) -> None:
+    result = run_command(*arguments, value, "--backend", "mock")
+    assert result.exit_code == 2
+    assert arguments[-1] in result.stderr
+    with pytest.raises(InvalidInputError, match="at most 1000000 seconds"):
+        status(backend=MockBackend(), timeout=float(value))
+    assert run_command(*arguments, "1000000", "--backend", "mock").exit_code == 0
