@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.machine import is_local, machine_id
 from hokusai_core.plugins import BackendConfig
+from hokusai_core.web_addresses import names_host
 
 HTTP_SCHEMES = frozenset({"http", "https"})
 DATABASE_SCHEMES = frozenset({"sqlite", "postgresql", "mysql", "mssql"})
@@ -94,11 +95,7 @@ def _checked(uri: str, variable: str) -> str:
     scheme = _scheme(uri)
     dialect = scheme.partition("+")[0]
     if scheme in HTTP_SCHEMES:
-        try:
-            usable = bool(urlsplit(uri).hostname) and urlsplit(uri).port != 0
-        except ValueError:
-            usable = False
-        if not usable:
+        if not names_host(uri):
             raise ConfigurationError(
                 f"{variable} has no usable host or port. Give it as http://host:port."
             )

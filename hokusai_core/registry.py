@@ -70,7 +70,7 @@ class ModelRegistry(TokenizedModels):
         given = sort_arguments(None, tracking_uri, None, None)
         if auth is not None:
             api_key = api_key or getattr(auth, "api_key", None)
-            api_endpoint = api_endpoint or getattr(auth, "api_endpoint", None)
+            api_endpoint = api_endpoint or getattr(auth, "api_endpoint", None) or None
         selection = select_backends(
             settings=settings_with(
                 settings,

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from pydantic import ConfigDict, Field, InstanceOf, SecretStr
+from pydantic import ConfigDict, Field, InstanceOf
 
 from hokusai_core import validation
 from hokusai_core.addresses import as_shown, is_uri, without_credentials
@@ -23,6 +23,7 @@ _ACCEPTED = (
 )
 
 _ADDRESSES = ("tracking_uri", "registry_uri")
+_FOR_REQUESTS = ("api_key", "api_endpoint")
 
 
 class BackendSelection(Value):
@@ -153,8 +154,8 @@ def settings_with(settings: Settings | None, **changes: Any) -> Settings:
         return Settings.load(**said)
     if not isinstance(settings, Settings):
         raise ConfigurationError(f"settings= must be Settings, not {_described(settings)}.")
-    if isinstance(said.get("api_key"), str):
-        said["api_key"] = SecretStr(said["api_key"])
+    if for_requests := {name: said[name] for name in _FOR_REQUESTS if name in said}:
+        said |= _validated(for_requests)
     for name in ("delivery", "durability"):
         allowed = get_args(Settings.model_fields[name].annotation)
         if name in said and said[name] not in allowed:
@@ -162,6 +163,13 @@ def settings_with(settings: Settings | None, **changes: Any) -> Settings:
                 f"{name}= must be one of {', '.join(allowed)}, not {_described(said[name])}."
             )
     return settings.model_copy(update=said) if said else settings
+
+
+def _validated(values: dict[str, Any]) -> dict[str, Any]:
+    """Give values as settings hold them; copying settings does not look at what is changed."""
+    defaults = dict(Settings.model_construct())  # so that nothing is read from the environment
+    loaded = Settings.load(**(defaults | values))
+    return {name: getattr(loaded, name) for name in values}
 
 
 def _hokusai_endpoint(settings: Settings) -> str:

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from hokusai_core.addresses import hide_credentials, without_credentials
 from hokusai_core.environment import EnvironmentModel
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.web_addresses import web_address
 
 Delivery = Literal["direct", "queued"]
 """Whether a write goes to the primary while that is well, or always into the journal first."""
@@ -141,15 +142,20 @@ class Settings(EnvironmentModel):
     def _stripped(cls, value: str) -> str:
         return value.strip()
 
-    @field_validator("events_endpoint", mode="after")
+    @field_validator("api_endpoint", mode="after")
     @classmethod
     def _web_address(cls, value: str) -> str:
-        address = urlsplit(value.strip())
-        if value.strip() and (address.scheme not in ("http", "https") or not address.hostname):
-            raise ValueError("it is not an address that begins with http:// or https://")
-        if address.username is not None or address.password is not None:
+        return web_address(value)
+
+    @field_validator("events_endpoint", mode="after")
+    @classmethod
+    def _own_address(cls, value: str) -> str:
+        if not value.strip():
+            return ""
+        address = web_address(value)
+        if "@" in urlsplit(address).netloc:
             raise ValueError("it holds credentials; give these as HOKUSAI_API_KEY")
-        return value.strip().rstrip("/")
+        return address
 
     @model_validator(mode="after")
     def _check_lease(self) -> Self:

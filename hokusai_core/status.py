@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import computed_field
 
+from hokusai_core.addresses import without_credentials
 from hokusai_core.backends import InstalledBackend, OpenBackend, installed_backends
 from hokusai_core.circuit_breaker import CircuitState
 from hokusai_core.clock import Deadline
@@ -219,7 +220,7 @@ def status(
         followers = {
             "plugins": installed_backends(),
             "observers": runtime.observers.status(wait=_OBSERVERS_SECONDS),
-            "events_endpoint": runtime.settings.events_endpoint,
+            "events_endpoint": without_credentials(runtime.settings.events_endpoint),
         }
         return Status.model_validate(figures | journal.result() | followers)
 

@@ -76,6 +76,8 @@ def test_the_setting_wins_and_a_registry_of_its_own_is_named(
         "databricks",
         "http://",
         "http://host:port",
+        "http://host name:5000",
+        "http://ho\nst:5000",
     ],
 )
 def test_what_is_not_supported_is_refused(uri: str) -> None:

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from hokusai_core import ConfigurationError, ModelRegistry, RejectedError, Settings, SyncQueue
+from hokusai_core import (
+    ConfigurationError,
+    ModelRegistry,
+    RejectedError,
+    Settings,
+    SyncQueue,
+    status,
+)
 from hokusai_core.entities import ModelVersion
 from hokusai_core.event_operations import AnnounceRegistration, event_id
 from hokusai_core.operations import dump_operation, load_operation
@@ -337,9 +344,49 @@ def test_the_operation_survives_the_journal_and_has_one_id_for_one_registration(
 
 
 @pytest.mark.parametrize(
-    "address", ["registry.hokus.ai", "ftp://host/", "http://", "https://user:secret@host/api"]
+    "address",
+    [
+        "registry.hokus.ai",
+        "ftp://host/",
+        "http://",
+        "https://user:secret@host/api",
+        "https://host/api?token=secret",
+        "https://host/api#secret",
+        "https://host?",
+        "http://127.0.0.1:abc",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:0",
+        "http://host name/",
+        "http://host\nname/",
+        "http://host/a path",
+        "http://host/gr\u00fcn",
+        "http://[::1/",
+        "http://bad..name",
+        f"http://{'a' * 64}/",
+    ],
 )
 def test_a_wrong_endpoint_is_refused_without_its_credentials(address: str) -> None:
     with pytest.raises(ConfigurationError, match="EVENTS_ENDPOINT") as refusal:
         Settings.load(events_endpoint=address)
     assert "secret" not in str(refusal.value)
+    if "user" not in address:
+        with pytest.raises(ConfigurationError, match="API_ENDPOINT"):
+            Settings.load(api_endpoint=address)
+        with pytest.raises(ConfigurationError, match="API_ENDPOINT"):
+            ModelRegistry(backend=MockBackend(), settings=Settings.load(), api_endpoint=address)
+
+
+def test_an_endpoint_that_was_not_checked_is_shown_without_what_may_be_secret(
+    tmp_path: Path,
+) -> None:
+    settings = Settings.load(data_dir=tmp_path).model_copy(
+        update={"events_endpoint": "https://host/api?token=secret"}
+    )
+    assert status(settings, backend=MockBackend()).events_endpoint == "https://host/api"
+
+
+@pytest.mark.parametrize("address", [" https://host:8443/api/ ", "HTTP://[::1]:5000", "http://a_b"])
+def test_an_endpoint_that_can_be_asked_is_kept(address: str) -> None:
+    for name in ("events_endpoint", "api_endpoint"):
+        loaded = Settings.load(**{name: address})
+        assert getattr(loaded, name) == address.strip().rstrip("/")
