@@ -78,8 +78,10 @@ class SyncMetrics:
         """
         try:
             server, _ = start_http_server(port, host, self.registry)
-        except (OSError, OverflowError) as cause:
-            reason = getattr(cause, "strerror", None) or str(cause)
+        except (OSError, OverflowError, UnicodeError) as cause:
+            # A name with a part that is empty or above 63 characters is not even looked up.
+            unusable = "not a host name" if isinstance(cause, UnicodeError) else ""
+            reason = unusable or getattr(cause, "strerror", None) or str(cause)
             raise ConfigurationError(
                 f"Metrics cannot be served on {host}:{port}: {reason}. Choose another "
                 "--metrics-port, or another address (HOKUSAI_METRICS_HOST)."

@@ -130,6 +130,14 @@ def test_a_port_that_is_taken_is_an_error(manager: ExperimentManager) -> None:
         metrics.serve("127.0.0.1", port)
 
 
+@pytest.mark.parametrize("host", ["a" * 64, "bad..name", "no-such-host.invalid", "192.0.2.1"])
+def test_a_host_that_cannot_be_listened_on_is_an_error(
+    manager: ExperimentManager, host: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"{host}:0: .+HOKUSAI_METRICS_HOST"):
+        SyncMetrics(manager.runtime).serve(host, 0)
+
+
 def test_the_command_serves_them_on_loopback(tmp_path: Path) -> None:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("HOKUSAI_")
