@@ -5,18 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from hokusai_backend_mlflow import credentials
+from hokusai_backend_mlflow.credentials import FILE, KEY, PASSWORD, PLUGINS, TOKEN, USER
 from hokusai_backend_mlflow.destination import NO_SERVER, is_http, resolve, without_credentials
+from hokusai_core.errors import ConfigurationError
 from hokusai_core.findings import Finding
 from hokusai_core.machine import is_local
 from hokusai_core.plugins import BackendConfig
 
-_TOKEN = "MLFLOW_TRACKING_TOKEN"
-_USER = "MLFLOW_TRACKING_USERNAME"
-_PASSWORD = "MLFLOW_TRACKING_PASSWORD"
-_PLUGINS = ("MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_TRACKING_AUTH")
 _INSECURE = "MLFLOW_TRACKING_INSECURE_TLS"
 _FILES = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "MLFLOW_TRACKING_CLIENT_CERT_PATH")
-_CREDENTIALS_FILE = Path("~/.mlflow/credentials")
 
 
 def examine(config: BackendConfig) -> tuple[Finding, ...]:
@@ -29,7 +27,8 @@ def examine(config: BackendConfig) -> tuple[Finding, ...]:
 
 
 def _findings(config: BackendConfig) -> Iterator[Finding]:
-    uri = resolve(config).tracking_uri
+    addresses = resolve(config)
+    uri = addresses.tracking_uri
     if not is_http(uri):
         given = bool(config.tracking_uri.strip())
         yield Finding(
@@ -43,7 +42,12 @@ def _findings(config: BackendConfig) -> Iterator[Finding]:
     parts = urlsplit(uri)
     yield Finding(name="address", state="ok", text=without_credentials(uri))
     sources = list(_sources(config, with_userinfo="@" in parts.netloc))
-    yield from _credentials(sources)
+    try:
+        credentials.check(config, addresses)
+    except ConfigurationError as failure:
+        yield Finding(name="credentials", state="failed", text=str(failure))
+    else:
+        yield from _credentials(sources)
     if sources and parts.scheme == "http" and not is_local(parts.hostname or ""):
         yield Finding(
             name="credentials",
@@ -58,23 +62,21 @@ def _findings(config: BackendConfig) -> Iterator[Finding]:
 def _sources(config: BackendConfig, *, with_userinfo: bool) -> Iterator[str]:
     """Name where credentials come from, that which is used first."""
     if config.api_key:
-        yield "HOKUSAI_API_KEY"
-    for variable in _PLUGINS:
-        if os.environ.get(variable, "").strip().lower() not in ("", "0", "false"):
-            yield variable
+        yield KEY
+    yield from (variable for variable in PLUGINS if credentials.asks_plugin(variable))
     if with_userinfo:
         yield "the address"
-    if os.environ.get(_USER) and os.environ.get(_PASSWORD):
-        yield f"{_USER} and {_PASSWORD}"
-    if os.environ.get(_TOKEN):
-        yield _TOKEN
-    if _CREDENTIALS_FILE.expanduser().exists():
-        yield str(_CREDENTIALS_FILE)
+    if os.environ.get(USER) and os.environ.get(PASSWORD):
+        yield f"{USER} and {PASSWORD}"
+    if os.environ.get(TOKEN, "").strip():
+        yield TOKEN
+    if credentials.has_file():
+        yield FILE
 
 
 def _credentials(sources: list[str]) -> Iterator[Finding]:
-    if bool(os.environ.get(_USER)) != bool(os.environ.get(_PASSWORD)):
-        there, missing = (_USER, _PASSWORD) if os.environ.get(_USER) else (_PASSWORD, _USER)
+    if bool(os.environ.get(USER)) != bool(os.environ.get(PASSWORD)):
+        there, missing = (USER, PASSWORD) if os.environ.get(USER) else (PASSWORD, USER)
         yield Finding(
             name="credentials",
             state="warning",
@@ -86,7 +88,7 @@ def _credentials(sources: list[str]) -> Iterator[Finding]:
             name="credentials",
             state="warning",
             text="the address holds credentials, which process listings and shells show.",
-            advice=f"Set {_USER} and {_PASSWORD} instead.",
+            advice=f"Set {USER} and {PASSWORD} instead.",
         )
     if len(sources) > 1:
         yield Finding(

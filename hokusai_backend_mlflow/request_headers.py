@@ -1,8 +1,10 @@
 """The headers that MLflow's providers put on each request of its clients."""
 
+import re
 from typing import Any
 
 import mlflow  # noqa: F401 - before its modules (see mlflow_entities)
+import requests
 from mlflow.tracking.request_header import registry
 from mlflow.tracking.request_header.databricks_request_header_provider import (
     DatabricksRequestHeaderProvider,
@@ -10,6 +12,9 @@ from mlflow.tracking.request_header.databricks_request_header_provider import (
 from mlflow.tracking.request_header.default_request_header_provider import (
     DefaultRequestHeaderProvider,
 )
+
+_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\u0100-\U0010ffff]")
+"""Control characters, and what is not in Latin-1."""
 
 
 class RequestHeaders:
@@ -33,6 +38,19 @@ class RequestHeaders:
             self._constant = _resolved() if _say_the_same(providers) else None
             self._providers = providers
         return dict(self._constant) if self._constant is not None else _resolved()
+
+
+def unsendable_header(request: requests.PreparedRequest) -> str:
+    """Give the name of a header that cannot be sent, "" where there is none.
+
+    ``requests`` does not look at what an authentication adds, and the connection, open by then, raises
+    a plain ``ValueError``.
+    """
+    for name, value in request.headers.items():
+        text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        if _UNSENDABLE.search(text):
+            return str(name)
+    return ""
 
 
 def _say_the_same(providers: tuple[Any, ...]) -> bool:

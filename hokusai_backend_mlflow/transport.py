@@ -19,9 +19,10 @@ from mlflow.utils.proto_json_utils import parse_dict
 from mlflow.utils.rest_utils import MlflowHostCreds
 from requests.auth import AuthBase, HTTPBasicAuth
 
+from hokusai_backend_mlflow import credentials
 from hokusai_backend_mlflow.destination import without_credentials
 from hokusai_backend_mlflow.errors import FAST_SECONDS, from_answer, from_failure
-from hokusai_backend_mlflow.request_headers import RequestHeaders
+from hokusai_backend_mlflow.request_headers import RequestHeaders, unsendable_header
 from hokusai_backend_mlflow.sent_secrets import secrets_of, without_secrets
 from hokusai_backend_mlflow.watched_sockets import Watch, WatchedAdapter, watching
 from hokusai_core.addresses import hide_credentials
@@ -41,6 +42,9 @@ except ImportError:  # MLflow before workspaces
 
 _OK = 200
 _SERVER_INFO = "/api/3.0/mlflow/server-info"
+
+_NOT_BUILT = (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL, UnicodeEncodeError)
+"""What is raised where a request cannot be built: a setting is wrong, and no server is away."""
 
 _KEPT_CONNECTIONS = 64
 """Idle connections that are kept: as many as threads may log at once without opening new ones."""
@@ -90,7 +94,8 @@ class Transport:
 
         Raises:
             UnavailableError: MLflow's file of credentials cannot be read, as while it is written.
-            ConfigurationError: Variables of MLflow's are wrong, or contradict each other.
+            ConfigurationError: Variables of MLflow's are wrong, or contradict each other; or what they
+                hold cannot be sent.
 
         """
         try:
@@ -111,7 +116,11 @@ class Transport:
             creds.host = without_credentials(self.uri)
             creds.username = creds.password = creds.auth = None
             creds.aws_sigv4 = False
-            creds.token = self._api_key
+            creds.token = credentials.fit_token(self._api_key, credentials.KEY)
+        elif not (creds.aws_sigv4 or creds.auth or urlsplit(creds.host).username):
+            creds.username, creds.password, creds.token = credentials.fit(
+                creds.username, creds.password, creds.token
+            )
         return creds
 
     def call(
@@ -195,6 +204,8 @@ class Transport:
         except HokusaiError:
             raise
         except Exception as cause:
+            if isinstance(cause, _NOT_BUILT) and not watch.sent and not base:
+                raise _not_built(what, type(cause).__name__) from None  # its text may hold a secret
             seconds = time.monotonic() - began
             raise from_failure(
                 cause, what, sent=watch.sent, proven=proven, seconds=seconds
@@ -232,16 +243,21 @@ class Transport:
         sent_headers = {**self._request_headers.current(), **(headers or {})}
         if workspace := get_request_workspace():
             sent_headers.setdefault(WORKSPACE_HEADER_NAME, workspace)
-        return self._own_session().request(
-            method,
-            url,
-            headers=sent_headers,
-            auth=self._auth(creds),
-            verify=creds.verify,
-            cert=creds.client_cert_path,
+        session = self._own_session()
+        stream = bool(content.pop("stream", False))
+        request = session.prepare_request(
+            requests.Request(method, url, headers=sent_headers, auth=self._auth(creds), **content)
+        )
+        if name := unsendable_header(request):
+            raise _not_built(f"{method} {without_credentials(url)}", f"its header {name}")
+        options = session.merge_environment_settings(
+            request.url, {}, stream, creds.verify, creds.client_cert_path
+        )
+        return session.send(
+            request,
             timeout=(min(self._connect_timeout, seconds), seconds),
             allow_redirects=False,
-            **content,
+            **options,
         )
 
     def _auth(self, creds: MlflowHostCreds) -> Any:
@@ -275,9 +291,9 @@ class Transport:
         if not workspace or self._workspaces_checked:
             return
         limit = Deadline(deadline.at_most(self.request_timeout))
+        answer = self.send("GET", _SERVER_INFO, Watch(limit.remaining))
         try:
-            info = self.send("GET", _SERVER_INFO, Watch(limit.remaining)).json()
-            enabled = bool(info.get("workspaces_enabled"))
+            enabled = bool(answer.json().get("workspaces_enabled"))
         except (ValueError, AttributeError, RecursionError):
             enabled = False
         if not enabled:
@@ -286,6 +302,14 @@ class Transport:
                 "Unset MLFLOW_WORKSPACE, or start the server with --enable-workspaces."
             )
         self._workspaces_checked = True
+
+
+def _not_built(what: str, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{what}: the request cannot be sent as it is set up ({why}): there is a line end in it, or "
+        "another character that has no place there. Check the address, credentials, proxies, "
+        "MLFLOW_WORKSPACE, and plugins for headers and authentication."
+    )
 
 
 def _answers(values: Any, response: Any) -> bool:

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from hokusai_core.addresses import hide_credentials, without_credentials
 from hokusai_core.environment import EnvironmentModel
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.header_values import header_value
 from hokusai_core.web_addresses import web_address
 
 Delivery = Literal["direct", "queued"]
@@ -141,6 +142,12 @@ class Settings(EnvironmentModel):
     @classmethod
     def _stripped(cls, value: str) -> str:
         return value.strip()
+
+    @field_validator("api_key", mode="after")
+    @classmethod
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        key = header_value(value.get_secret_value()) if value else ""
+        return SecretStr(key) if key else None
 
     @field_validator("api_endpoint", mode="after")
     @classmethod

@@ -71,6 +71,22 @@ def test_a_server_that_wants_credentials(run_json: RunJson) -> None:
     assert "MLFLOW_TRACKING_TOKEN" in refusal
 
 
+def test_a_token_that_cannot_be_sent(run_json: RunJson, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret\nline")
+    code, found = run_json("doctor", "--tracking-uri", REFUSED_URL)
+    assert code == 1
+    (told,) = findings(found, "credentials", "failed")
+    assert told.startswith("MLFLOW_TRACKING_TOKEN cannot be used")
+    assert findings(found, "credentials", "ok") == []
+    assert "secret" not in str(found)
+    monkeypatch.setenv("HOKUSAI_API_KEY", "secret\nline")
+    code, found = run_json("doctor", "--tracking-uri", REFUSED_URL)
+    assert code == 1
+    (told,) = findings(found, "settings", "failed")
+    assert "HOKUSAI_API_KEY" in told
+    assert "secret" not in str(found)
+
+
 def test_credentials_that_only_read_are_found_by_writing() -> None:
     mock = MockBackend()
     assert doctor(backend=mock).sound

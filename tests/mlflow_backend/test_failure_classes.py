@@ -13,6 +13,7 @@ from hokusai_core.backends import OpenBackend
 from hokusai_core.errors import (
     AlreadyExistsError,
     AuthenticationError,
+    ConfigurationError,
     CredentialsRejectedError,
     NotFoundError,
     PermissionDeniedError,
@@ -290,11 +291,16 @@ def test_no_message_shows_a_secret(stub: MakeStub) -> None:
         opened(refused),
         opened(refused, api_key="s3cret-key"),
         opened(stub(Answer(401)).url, api_key="s3cret-key"),
-        opened("http://ada:s3cret-password@bad host:1"),
+        opened("http://ada:s3cret-password@bad..host:1"),
+        opened("http://ada:s3cret-password@*.host:1"),
     ]
     for backend in backends:
-        with pytest.raises((TransientError, AuthenticationError)) as caught:
+        with pytest.raises((TransientError, AuthenticationError, ConfigurationError)) as caught:
             backend.write(BATCH, soon())
         for secret in secrets:
             assert secret not in str(caught.value)
             assert secret not in backend.destination
+    assert type(caught.value) is ConfigurationError
+    with pytest.raises(ConfigurationError) as caught:
+        opened("http://ada:s3cret-password@bad host:1")
+    assert "s3cret" not in str(caught.value)
