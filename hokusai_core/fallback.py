@@ -165,17 +165,27 @@ class FallbackStore:
             lambda journal: journal.journal_aliases(primary_ids), always=self._spool is None
         )
 
-    def read(self, query: EntryQuery) -> tuple[QueuedOperation, ...]:
+    def read(self, query: EntryQuery, *, whole: bool = False) -> tuple[QueuedOperation, ...]:
         """Read entries, the journal's before the spool's; each ``op_id`` once.
 
         What cannot be reached is left out: a read in an outage gives what there is.
+
+        Args:
+            query: Which entries.
+            whole: Leave out nothing, and ask a journal that failed a moment ago all the same: for
+                who must not take what cannot be read for what is not there.
+
+        Raises:
+            JournalUnavailableError: With ``whole``, journal or spool cannot be reached.
         """
         self._before_reading()
         found: dict[str, QueuedOperation] = {}
         try:
-            for entry in self._ask_journal(lambda journal: journal.journal_read(query)):
-                found[entry.op_id] = entry
+            entries = self._ask_journal(lambda journal: journal.journal_read(query), always=whole)
+            found.update({entry.op_id: entry for entry in entries})
         except JournalUnavailableError as failure:
+            if whole:
+                raise
             logger.debug("The journal was left out of a read: %s", failure)
         spool = self.spool
         if spool:
@@ -183,6 +193,8 @@ class FallbackStore:
                 for entry in spool.journal_read(query):
                     found.setdefault(entry.op_id, entry)
             except JournalUnavailableError as failure:
+                if whole:
+                    raise
                 logger.debug("The spool was left out of a read: %s", failure)
         return tuple(found.values())
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from hokusai_core.circuit_breaker import CircuitBreaker
 from hokusai_core.clock import Clock, Deadline
 from hokusai_core.entities import ModelVersion, Receipt
-from hokusai_core.errors import BackendError, NotStoredError, TransientError
+from hokusai_core.errors import BackendError, ConfigurationError, NotStoredError, TransientError
 from hokusai_core.event_operations import AnnounceRegistration, event_id
 from hokusai_core.fallback import FallbackStore
 from hokusai_core.identifiers import OP_ID_TAG, creation_of
@@ -159,23 +159,36 @@ class RegistrationEvents:
         return self._endpoint.get().send(operation, deadline)
 
     def of(self, version: ModelVersion) -> RegistrationEvent:
-        """Give what became of the event of one version, as the journal knows it."""
-        found = self._read(EntryQuery(op_ids=(event_id(_creation_of(version)),), states=_ALL))
+        """Give what became of the event of one version, as the journal knows it.
+
+        Raises:
+            JournalUnavailableError: Journal or spool cannot be reached.
+        """
+        query = EntryQuery(op_ids=(event_id(_creation_of(version)),), states=_ALL)
+        found = self._read(query, whole=True)
         return found[0] if found else RegistrationEvent(state="off")
 
     def all(
-        self, *states: RegistrationEventState, limit: int = 10_000
+        self, *states: RegistrationEventState, limit: int = 10_000, whole: bool = False
     ) -> tuple[RegistrationEvent, ...]:
         """List this destination's events in the order of their registrations.
 
         Args:
             states: Those in these states; none for all.
             limit: Most that are listed.
+            whole: Raise where not all that is kept can be read; else what can be read is listed.
+
+        Raises:
+            ConfigurationError: With ``whole``, there is no fallback, so no event is kept.
+            JournalUnavailableError: With ``whole``, journal or spool cannot be reached.
         """
+        if whole and self._fallback is None:
+            raise ConfigurationError(
+                "There is no fallback (HOKUSAI_FALLBACK=none): no event is kept."
+            )
         wanted = tuple(state for state in _ALL if not states or _STATE_OF[state] in states)
-        return self._read(
-            EntryQuery(destination=self._destination, kinds=(KIND,), states=wanted, limit=limit)
-        )
+        query = EntryQuery(destination=self._destination, kinds=(KIND,), states=wanted, limit=limit)
+        return self._read(query, whole=whole)
 
     def _send_or_keep(
         self, operation: AnnounceRegistration, sendable: AnnounceRegistration | None
@@ -228,10 +241,10 @@ class RegistrationEvents:
         )
         return _outcome(operation, "failed", error)
 
-    def _read(self, query: EntryQuery) -> tuple[RegistrationEvent, ...]:
+    def _read(self, query: EntryQuery, *, whole: bool) -> tuple[RegistrationEvent, ...]:
         if self._fallback is None:
             return ()
-        entries = self._fallback.read(query)
+        entries = self._fallback.read(query, whole=whole)
         return tuple(event for entry in entries if (event := self._event(entry)) is not None)
 
     def _event(self, entry: QueuedOperation) -> RegistrationEvent | None:

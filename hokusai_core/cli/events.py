@@ -48,8 +48,8 @@ def list_events(
 ) -> None:
     """List the events that are not delivered, in the order of their registrations."""
     with open_runtime(tracking_uri, backend) as runtime:
-        known = runtime.registration_events
-        found = known.all() if everything else known.all(*_NOT_DELIVERED)
+        states = () if everything else _NOT_DELIVERED
+        found = runtime.registration_events.all(*states, whole=True)
     _print(found, as_json=as_json)
     raise typer.Exit(_exit_code(found))
 
@@ -85,7 +85,7 @@ def _send_all(
     wait: float, tracking_uri: str | None, backend: str | None
 ) -> tuple[RegistrationEvent, ...]:
     with open_runtime(tracking_uri, backend) as runtime:
-        kept = runtime.registration_events.all(*_NOT_DELIVERED)
+        kept = runtime.registration_events.all(*_NOT_DELIVERED, whole=True)
         return _send_kept(kept, runtime, wait, tracking_uri, backend)
 
 
@@ -120,7 +120,7 @@ def _send_kept(
         queue.retry(refused)
     if kept:
         runtime.drain().run(wait_seconds=wait, stop=threading.Event())
-    now = {event.op_id: event for event in runtime.registration_events.all()}
+    now = {event.op_id: event for event in runtime.registration_events.all(whole=True)}
     return tuple(now.get(event.op_id, event) for event in kept)
 
 
