@@ -3,9 +3,7 @@
 import sqlite3
 import threading
 
-from sqlalchemy.exc import DBAPIError, OperationalError
-
-from hokusai_backend_sql.errors import OtherThreadError
+from hokusai_backend_sql.errors import OtherThreadError, as_sqlalchemy
 
 
 class DirectSqlite:
@@ -79,7 +77,7 @@ class DirectSqlite:
             row = connection.execute(statement, parameters).fetchone()
         except sqlite3.Error as cause:
             self._drop()
-            raise _as_sqlalchemy(cause) from cause
+            raise as_sqlalchemy(cause) from cause
         except BaseException:
             # Ctrl-C: a cursor in the traceback would keep SQLite's locks.
             self._drop()
@@ -112,7 +110,3 @@ class DirectSqlite:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-
-def _as_sqlalchemy(cause: sqlite3.Error) -> DBAPIError:
-    return OperationalError(None, None, cause, hide_parameters=True)

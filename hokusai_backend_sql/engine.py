@@ -152,7 +152,10 @@ class Database:
             raise self._translate(cause, commit_under_way=False) from cause
 
     def upgrade(self) -> str:
-        """Bring the tables up to this release; returns the revision that they have now."""
+        """Bring the tables up to this release; returns the revision that they have now.
+
+        Errors are those of :meth:`begin`. Tables of a newer release are one, and are left as they are.
+        """
         self._reset_if_forked()
         with self._no_fork(), self._translated():
             self._prepare_file()
@@ -162,6 +165,8 @@ class Database:
             if obstacle:
                 raise self._unavailable(f"{self.place} {obstacle}")
             revision = upgrade.upgrade_schema(self._engine, self._timeout)
+        if obstacle := upgrade.revision_obstacle(revision):
+            raise self._unavailable(f"{self.place} {obstacle}")
         self._ready = True
         return revision
 

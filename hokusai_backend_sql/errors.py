@@ -82,6 +82,11 @@ SIGNAL_HANDLER = (
 )
 
 
+def as_sqlalchemy(cause: sqlite3.Error) -> DBAPIError:
+    """Give SQLAlchemy's error for what SQLite raised in a call that went past SQLAlchemy."""
+    return OperationalError(None, None, cause, hide_parameters=True)
+
+
 def sqlstate(cause: SQLAlchemyError) -> str:
     """Give the five characters of the SQL standard's error code, "" where there is none."""
     original = cause.orig if isinstance(cause, DBAPIError) else None

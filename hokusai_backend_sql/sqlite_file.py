@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
+from hokusai_backend_sql.errors import as_sqlalchemy
 from hokusai_backend_sql.file_systems import file_system_of, is_network_file_system
 from hokusai_backend_sql.time_limits import remaining
 from hokusai_core.errors import ConfigurationError
@@ -49,12 +50,19 @@ def prepare_file(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
 def use_write_ahead_log(engine: Engine) -> None:
     """Put the file into WAL mode, where readers and the writer do not wait for each other.
 
-    The mode stays with the file. Raises :class:`sqlalchemy.exc.OperationalError` where another
-    process holds the file in another mode.
+    The mode stays with the file.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: Another process holds the file in another mode, or it is no
+            database.
+
     """
     connection = engine.raw_connection()
     try:
         connection.cursor().execute("PRAGMA journal_mode = WAL")
+    except sqlite3.Error as cause:
+        # It goes past SQLAlchemy's transactions, within which the mode cannot be changed.
+        raise as_sqlalchemy(cause) from cause
     finally:
         connection.close()
 

@@ -53,6 +53,11 @@ def ensure_schema(engine: Engine, timeout: float) -> str:
     is_sqlite = engine.dialect.name == "sqlite"
     if revision == "" or (is_sqlite and revision in _known_older()):
         revision = upgrade_schema(engine, timeout, only_empty=not is_sqlite)
+    return revision_obstacle(revision)
+
+
+def revision_obstacle(revision: str) -> str:
+    """Say that tables are those of another release, and what to do; "" where they are this one's."""
     if revision == SCHEMA_REVISION:
         return ""
     if revision in _known_older():

@@ -119,9 +119,9 @@ def test_tables_of_a_newer_release_are_left_alone(
     set_revision(database, "9999")
     try:
         journal = open_sql(database_url).journal
-        with pytest.raises(JournalUnavailableError, match="newer release"):
-            journal.journal_read(EntryQuery())
-        assert journal.journal_upgrade() == "9999"
+        for ask in (lambda: journal.journal_read(EntryQuery()), journal.journal_upgrade) * 2:
+            with pytest.raises(JournalUnavailableError, match="newer release"):
+                ask()
     finally:
         set_revision(database, SCHEMA_REVISION)
 
