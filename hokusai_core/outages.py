@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from hokusai_core.printable import printable
+
 logger = logging.getLogger("hokusai")
 
 
@@ -58,7 +60,7 @@ class OutageReporter:
         )
         kept = self._where() if place == "journal" else "the local spool (the journal is away, too)"
         what = (
-            f"{self._primary} does not take writes ({str(cause).rstrip('.')})"
+            f"{self._primary} does not take writes ({printable(str(cause)).rstrip('.')})"
             if cause
             else f"Writes to {self._primary} wait behind earlier ones that have not arrived yet"
         )

@@ -51,6 +51,7 @@ from hokusai_core.operations import (
 from hokusai_core.parcels import Parcel, creations_first, first_parcels
 from hokusai_core.poison import PoisonGuard
 from hokusai_core.primary_lookups import PrimaryLookups, UnknownIdError
+from hokusai_core.printable import printable
 from hokusai_core.retry import full_jitter
 from hokusai_core.router import Circuits
 from hokusai_core.search_pauses import SearchPauses
@@ -291,7 +292,7 @@ class SyncWorker:
         logger.warning(
             "The primary refused a waiting %s for good: %s. The payload is kept as dead letter %s.",
             entry.kind,
-            str(refusal).rstrip("."),
+            printable(str(refusal)).rstrip("."),
             entry.op_id,
         )
         late = isinstance(refusal, _GivenUpError)

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hokusai_core.draining import DrainReport
 from hokusai_core.journal import Backlog, EntryQuery, StreamBacklog
+from hokusai_core.printable import printable
 from hokusai_core.runtime import Runtime
 
 _SILENT_SECONDS = 2.0
@@ -78,8 +79,10 @@ class SyncProgress:
         self._say_at = self._runtime.clock.monotonic() + _REPEAT_SECONDS
         more = f" (and {len(streams) - 1} more)" if len(streams) > 1 else ""
         self._console.print(
-            f"Still waiting: {first.stream}{more}, next attempt in {due_in:.0f} s: "
-            f"{self._reason(first)}",
+            printable(
+                f"Still waiting: {first.stream}{more}, next attempt in {due_in:.0f} s: "
+                f"{self._reason(first)}"
+            ),
             markup=False,
             highlight=False,
         )

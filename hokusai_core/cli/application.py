@@ -11,6 +11,7 @@ from hokusai_core.cli.database import database
 from hokusai_core.cli.demo import demo
 from hokusai_core.cli.doctor import doctor
 from hokusai_core.cli.events import events
+from hokusai_core.cli.output import print_error
 from hokusai_core.cli.queue import queue
 from hokusai_core.cli.status import status
 from hokusai_core.cli.sync import sync
@@ -28,7 +29,7 @@ class CommandGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except HokusaiError as failure:
-            typer.echo(f"hokusai: {failure}", err=True)
+            print_error(failure)
             raise typer.Exit(ERROR_EXIT) from failure
 
 

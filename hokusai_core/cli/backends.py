@@ -8,7 +8,7 @@ import typer
 
 from hokusai_core.backends import installed_backends
 from hokusai_core.cli.options import AsJson
-from hokusai_core.cli.output import console, table
+from hokusai_core.cli.output import console, print_json, table
 
 
 def backends(
@@ -20,7 +20,7 @@ def backends(
     """List the installed backends, broken ones with what is wrong with them."""
     found = installed_backends(check=check)
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(backend) for backend in found], indent=2))
+        print_json(json.dumps([dataclasses.asdict(backend) for backend in found], indent=2))
         return
     shown = table("name", "distribution", "version", "capabilities", "state")
     for backend in found:

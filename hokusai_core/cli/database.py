@@ -4,6 +4,7 @@ import typer
 
 from hokusai_core.backends import OpenBackend, destination_of, find_backend, open_backend
 from hokusai_core.cli.options import command_settings
+from hokusai_core.cli.output import console
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugins import BackendConfig, BackendPlugin
 from hokusai_core.resolution import select_backends
@@ -33,7 +34,7 @@ def upgrade() -> None:
         revision = opened.journal.journal_upgrade()
     finally:
         opened.journal.journal_close()
-    typer.echo(f"{destination_of(plugin, config)} is at revision {revision}.")
+    console().print(f"{destination_of(plugin, config)} is at revision {revision}.")
 
 
 def _meant() -> tuple[BackendPlugin, BackendConfig]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hokusai_core.cli.options import AsJson
-from hokusai_core.cli.output import console
+from hokusai_core.cli.output import console, print_json
 from hokusai_core.demo.environment import check_requirements, clean_environment
 
 
@@ -39,7 +39,7 @@ def demo(
     out = console(stderr=as_json)
     report = run_demo(out, keep=keep)
     if as_json:
-        typer.echo(report.model_dump_json(indent=2))
+        print_json(report.model_dump_json(indent=2))
     else:
         print_report(report, out)
     raise typer.Exit(0 if report.right else 1)

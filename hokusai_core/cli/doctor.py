@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hokusai_core.cli.options import AsJson, Backend, TrackingUri
-from hokusai_core.cli.output import BAD, DOUBTFUL, GOOD, console
+from hokusai_core.cli.output import BAD, DOUBTFUL, GOOD, console, print_json
 from hokusai_core.doctor import doctor as examine
 from hokusai_core.findings import Finding, FindingState
 
@@ -35,7 +35,7 @@ def doctor(
     """
     found = examine(tracking_uri=tracking_uri, backend=backend, write=write)
     if as_json:
-        typer.echo(found.model_dump_json(indent=2))
+        print_json(found.model_dump_json(indent=2))
     else:
         out = console()
         for finding in found.findings:

@@ -16,7 +16,7 @@ from hokusai_core.cli.options import (
     command_settings,
     open_runtime,
 )
-from hokusai_core.cli.output import BAD, GOOD, console, table
+from hokusai_core.cli.output import BAD, GOOD, cell, console, print_error, print_json, table
 from hokusai_core.errors import BackendError, InvalidInputError, RegistryException
 from hokusai_core.queue import SyncQueue
 from hokusai_core.registration_events import RegistrationEvent, RegistrationEventState
@@ -103,7 +103,7 @@ def _send_one(
                 return _send_kept((known,), runtime, wait, tracking_uri, backend)[0]
             return registry.send_registration_event(name, number)
     except (InvalidInputError, RegistryException, BackendError) as refusal:
-        typer.echo(f"hokusai: {refusal}", err=True)
+        print_error(refusal)
         raise typer.Exit(1) from refusal
 
 
@@ -130,7 +130,7 @@ def _exit_code(found: Sequence[RegistrationEvent]) -> int:
 
 def _print(found: Sequence[RegistrationEvent], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps([event.model_dump(mode="json") for event in found], indent=2))
+        print_json(json.dumps([event.model_dump(mode="json") for event in found], indent=2))
         return
     out = console()
     if not found:
@@ -140,10 +140,9 @@ def _print(found: Sequence[RegistrationEvent], *, as_json: bool) -> None:
     shown.show_lines = True
     for event in found:
         style = GOOD if event.state == "delivered" else BAD
-        reason = f"\n{event.error}" if event.error else ""
         shown.add_row(
-            f"{event.name} version {event.version}\n{event.op_id}",
+            cell(f"{event.name} version {event.version}", event.op_id),
             event.token_id,
-            Text.assemble((event.state, style), reason),
+            cell(Text(event.state, style), event.error),
         )
     out.print(shown)

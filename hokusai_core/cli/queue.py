@@ -10,7 +10,17 @@ from rich.console import Console
 from rich.text import Text
 
 from hokusai_core.cli.options import AsJson, Backend, TrackingUri, command_settings
-from hokusai_core.cli.output import BAD, console, duration, next_attempt, print_facts, table
+from hokusai_core.cli.output import (
+    BAD,
+    cell,
+    console,
+    duration,
+    next_attempt,
+    print_error,
+    print_facts,
+    print_json,
+    table,
+)
 from hokusai_core.errors import (
     InvalidInputError,
     JournalBusyError,
@@ -59,7 +69,7 @@ def list_entries(
     opened = SyncQueue(command_settings(), tracking_uri=tracking_uri, backend=backend)
     found = opened.entries(states, stream=stream, destination=destination, limit=limit)
     if as_json:
-        typer.echo(json.dumps([entry.model_dump(mode="json") for entry in found], indent=2))
+        print_json(json.dumps([entry.model_dump(mode="json") for entry in found], indent=2))
         return
     out = console()
     if not found:
@@ -82,7 +92,7 @@ def show(
     with _refusals():
         found = opened.show(op_id)
     if as_json:
-        typer.echo(found.model_dump_json(indent=2))
+        print_json(found.model_dump_json(indent=2))
     else:
         _print_details(found, console())
 
@@ -182,7 +192,7 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except (InvalidInputError, NotFoundError, JournalBusyError) as refusal:
-        typer.echo(f"hokusai: {refusal}", err=True)
+        print_error(refusal)
         raise typer.Exit(1) from refusal
 
 
@@ -199,26 +209,24 @@ def _print_entries(found: Sequence[QueueEntry], own: str, out: Console) -> None:
             *(["in the spool of this machine"] if entry.place == "spool" else []),
         ]
         shown.add_row(
-            Text.assemble(
-                f"{entry.op_id}\n{entry.kind}, ",
-                (entry.state, BAD if entry.state == "dead" else ""),
+            cell(
+                entry.op_id,
+                Text.assemble(
+                    f"{entry.kind}, ", (entry.state, BAD if entry.state == "dead" else "")
+                ),
             ),
-            _lines(
+            cell(
                 f"{duration(entry.age_seconds)} ago",
                 counted(entry.attempts, "attempt"),
                 _next_attempt(entry),
             ),
-            Text.assemble((_lines(*where), "bold"), "\n", entry.reason),
+            cell(*(Text(line, "bold") for line in where), entry.reason),
         )
     out.print(shown)
 
 
 def _joined(*texts: str) -> str:
     return ", ".join(text for text in texts if text)
-
-
-def _lines(*texts: str) -> str:
-    return "\n".join(text for text in texts if text)
 
 
 def _next_attempt(entry: QueueEntry) -> str:
@@ -245,7 +253,8 @@ def _print_details(found: QueueDetails, out: Console) -> None:
     if found.payload is None:
         out.print("The payload is of a newer release; upgrade hokusai-tracking to see it.")
     else:
-        out.print(json.dumps(found.payload, indent=2, ensure_ascii=False))
+        for line in json.dumps(found.payload, indent=2, ensure_ascii=False).split("\n"):
+            out.print(line)
     if found.dependents:
         out.print()
         out.print(f"Cannot be delivered without it: {counted(len(found.dependents), 'operation')}.")

@@ -9,10 +9,12 @@ from hokusai_core.cli.output import (
     BAD,
     DOUBTFUL,
     GOOD,
+    cell,
     console,
     duration,
     next_attempt,
     print_facts,
+    print_json,
     table,
 )
 from hokusai_core.status import Status, counted
@@ -34,7 +36,7 @@ def status(
     settings = command_settings()
     found = ask_status(settings, tracking_uri=tracking_uri, backend=backend, timeout=timeout)
     if as_json:
-        typer.echo(found.model_dump_json(indent=2))
+        print_json(found.model_dump_json(indent=2))
     else:
         _print(found, console())
     raise typer.Exit(0 if found.healthy else 1)
@@ -138,7 +140,7 @@ def _print_streams(found: Status, out: Console) -> None:
             str(stream.waiting),
             duration(stream.oldest_seconds),
             next_attempt(stream.due_in_seconds),
-            Text.assemble((name, BAD if stream.stuck else "bold"), f"\n{stream.reason}"),
+            cell(Text(name, BAD if stream.stuck else "bold"), stream.reason),
         )
     out.print(shown)
     if (more := len(found.streams) - _LISTED_STREAMS) > 0:
@@ -152,8 +154,8 @@ def _print_dead_letters(found: Status, out: Console) -> None:
     shown.columns[0].no_wrap = True
     for letter in found.dead_letters:
         shown.add_row(
-            f"{letter.op_id}\n{letter.kind}",
-            Text.assemble((letter.stream, "bold"), f"\n{letter.error}"),
+            cell(letter.op_id, letter.kind),
+            cell(Text(letter.stream, "bold"), letter.error),
         )
     out.print(shown)
     if (found.dead or 0) > len(found.dead_letters):

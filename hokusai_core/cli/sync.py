@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from hokusai_core.cli.options import AsJson, Backend, TrackingUri, Wait, open_runtime
-from hokusai_core.cli.output import console, duration
+from hokusai_core.cli.output import console, duration, print_json
 from hokusai_core.draining import Drain, DrainReport
 from hokusai_core.errors import ConfigurationError, JournalUnavailableError
 from hokusai_core.journal import Backlog, EntryQuery
@@ -96,7 +96,7 @@ def sync(
         dead_letters = _dead_letters(runtime)
     if as_json:
         figures = _figures(report, runtime.destination, dead_letters)
-        typer.echo(figures.model_dump_json(indent=2))
+        print_json(figures.model_dump_json(indent=2))
     else:
         _print(report, dead_letters, runtime.destination, console(), interrupted=stop.is_set())
     raise typer.Exit(0 if report.complete and not report.dead and not dead_letters else 1)
@@ -136,7 +136,7 @@ def _watch(
                 out.print(f"Waiting since now: {trouble}")
         if report.delivered or report.dead:
             if as_json:
-                typer.echo(_figures(report, runtime.destination).model_dump_json())
+                print_json(_figures(report, runtime.destination).model_dump_json())
             else:
                 out.print(_summary(report))
         if not trouble and trouble_since is not None:

@@ -56,10 +56,9 @@ def run_demo(console: Console, *, keep: bool) -> DemoReport:
         report = _Demo(registry, server, folder, console).run()
         if keep:
             kept.pop_all()
-            console.print(
-                f"The server runs on: {server.url}\nEnd it with: kill -- -{server.pid}\nIts data "
-                f"are in {folder}"
-            )
+            console.print(f"The server runs on: {server.url}")
+            console.print(f"End it with: kill -- -{server.pid}")
+            console.print(f"Its data are in {folder}")
         return report
 
 
