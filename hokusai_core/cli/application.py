@@ -1,5 +1,7 @@
 """The command with its commands, and what becomes of their errors."""
 
+import io
+import sys
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -75,4 +77,7 @@ application.add_typer(database, name="db")
 
 def main() -> None:
     """Run the command; the entry point ``hokusai``."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The terminal's encoding may have no character for what a user named something.
+        sys.stdout.reconfigure(errors="backslashreplace")
     application(prog_name="hokusai")

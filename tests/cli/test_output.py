@@ -1,7 +1,10 @@
-"""What commands print of others' texts acts on no terminal."""
+"""What commands print of others' texts acts on no terminal, and can be written in every encoding."""
 
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -93,3 +96,32 @@ def test_an_escaped_cell_keeps_its_colours() -> None:
     shown = cell(Text.assemble("\x9b", ("red", "red")), "", "below")
     assert shown.plain == "\\x9bred\nbelow"
     assert [(span.start, span.end, span.style) for span in shown.spans] == [(4, 7, "red")]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252"])
+@pytest.mark.parametrize(
+    "arguments",
+    [("status",), ("status", "--json"), ("sync", "--wait", "0"), ("queue", "list", "--waiting")],
+)
+def test_every_encoding_takes_what_is_printed(encoding: str, arguments: tuple[str, ...]) -> None:
+    """A name may hold what the terminal's encoding has no character for."""
+    manager = ExperimentManager(
+        "🎉 é", mlflow_tracking_uri=REFUSED_URL, settings=Settings.load(auto_sync=False)
+    )
+    manager.start_run(run_name="waits").end()
+    manager.runtime.close_connections()
+    done = subprocess.run(
+        [sys.executable, "-m", "hokusai_core", *arguments, "--tracking-uri", REFUSED_URL],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    printed = done.stdout.decode(encoding)
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == (0 if arguments[0] == "queue" else 1)
+    if "--json" in arguments:
+        assert printed.isascii()
+        assert "experiment/🎉 é" in {each["stream"] for each in json.loads(printed)["streams"]}
+    else:
+        assert r"\U0001f389" in printed

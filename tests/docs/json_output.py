@@ -39,7 +39,8 @@ What the commands print with `--json`, on standard output and nothing else. The 
 people. For programs there is a JSON Schema (draft 2020-12) of each output.
 
 Fields are added in later releases; none is renamed or removed, and none changes its meaning, within a
-major version. `null` stands for what is not known. No field holds credentials.
+major version. `null` stands for what is not known. No field holds credentials. The text is ASCII,
+so that every encoding takes it.
 """
 
 
