@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hokusai_core.cli.options import AsJson
-from hokusai_core.cli.output import console, print_json
+from hokusai_core.cli.output import console, messages, print_json
 from hokusai_core.demo.environment import check_requirements, clean_environment
 
 
@@ -36,7 +36,7 @@ def demo(
     from hokusai_core.demo.report import print_report
     from hokusai_core.demo.scenario import run_demo
 
-    out = console(stderr=as_json)
+    out = messages() if as_json else console()
     report = run_demo(out, keep=keep)
     if as_json:
         print_json(report.model_dump_json(indent=2))

@@ -5,9 +5,10 @@ What is printed repeats names and messages that servers and users wrote. So all 
 """
 
 import re
+import sys
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Span, Text
 
+from hokusai_core.cli.droppable import droppable
 from hokusai_core.printable import printable
 
 _MINUTE = 60
@@ -58,13 +60,25 @@ def _cleaned(shown: Any, *, lines: bool = False) -> Any:
     return Text(printable(shown.plain, lines=lines), shown.style, spans=spans)
 
 
-def console(*, stderr: bool = False) -> Console:
+def console() -> Console:
     """Make a console that prints texts as they are, whatever brackets they hold.
 
     Each text is one line: what would act on the terminal in it is printed in its escaped form. Where
     nobody is watching (a pipe, a log), it is wide, so that tables fold as little as may be.
     """
-    made = _Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True, emoji=False)
+    return _on(None)
+
+
+def messages() -> Console:
+    """Make a console on standard error for what is told beside the work, and is lost if need be.
+
+    A full disk below a log, or a terminal that is gone, ends nothing that matters more.
+    """
+    return _on(droppable(sys.stderr))
+
+
+def _on(file: TextIO | None) -> Console:
+    made = _Console(file=file, markup=False, highlight=False, soft_wrap=True, emoji=False)
     if not made.is_terminal:
         made.width = max(made.width, _WIDTH_WITHOUT_TERMINAL)
     return made
@@ -95,9 +109,15 @@ def print_error(error: BaseException) -> None:
     typer.echo(printable(f"hokusai: {error}"), err=True)
 
 
-def print_json(text: str) -> None:
-    """Print JSON on standard output, in ASCII, which every terminal and every encoding takes."""
-    typer.echo(_NOT_ASCII.sub(_escaped, text))
+def print_json(text: str, *, may_be_lost: bool = False) -> None:
+    """Print JSON on standard output, in ASCII, which every terminal and every encoding takes.
+
+    Args:
+        text: The JSON.
+        may_be_lost: Drop it where it cannot be written; else that is an error.
+    """
+    file = droppable(sys.stdout) if may_be_lost else None
+    typer.echo(_NOT_ASCII.sub(_escaped, text), file=file)
 
 
 def _escaped(found: re.Match[str]) -> str:

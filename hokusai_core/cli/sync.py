@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from hokusai_core.cli.options import AsJson, Backend, TrackingUri, Wait, open_runtime
-from hokusai_core.cli.output import console, duration, print_json
+from hokusai_core.cli.output import console, duration, messages, print_json
 from hokusai_core.draining import Drain, DrainReport
 from hokusai_core.errors import ConfigurationError, JournalUnavailableError
 from hokusai_core.journal import Backlog, EntryQuery
@@ -77,7 +77,7 @@ def sync(
         raise ConfigurationError(
             "--metrics-port goes with --watch only. Add --watch, or leave it out."
         )
-    out = console(stderr=True)
+    out = messages()
     with open_runtime(tracking_uri, backend) as runtime, _stopped_by_signals() as stop:
         if watch:
             metrics = _serve_metrics(runtime, metrics_port, out)
@@ -136,7 +136,9 @@ def _watch(
                 out.print(f"Waiting since now: {trouble}")
         if report.delivered or report.dead:
             if as_json:
-                print_json(_figures(report, runtime.destination).model_dump_json())
+                print_json(
+                    _figures(report, runtime.destination).model_dump_json(), may_be_lost=True
+                )
             else:
                 out.print(_summary(report))
         if not trouble and trouble_since is not None:

@@ -3,6 +3,8 @@
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from hokusai_core.operations import LogBatch
 from hokusai_core.sync_progress import SyncProgress
 from tests.cli.conftest import REFUSED_URL, Outage
 from tests.support import session
+from tests.support.waiting import wait_for
 
 Run = Callable[..., Result]
 RunJson = Callable[..., tuple[int, Any]]
@@ -146,6 +149,48 @@ def test_a_journal_that_is_away_is_one_line(
     assert result.exit_code == 2
     assert result.stderr.startswith("hokusai: ")
     assert "hidden" not in result.output
+
+
+@pytest.mark.parametrize("more", [(), ("--json",), ("--metrics-port", "0")])
+def test_a_watch_goes_on_when_its_log_cannot_be_written(
+    outage: Outage, more: tuple[str, ...]
+) -> None:
+    outage.log_run("watched")
+    outage.end()
+    with (
+        Path("/dev/full").open("w") as full,
+        subprocess.Popen(
+            [sys.executable, "-m", "hokusai_core", "sync", "--watch", *more],
+            env=os.environ | {"MLFLOW_TRACKING_URI": outage.proxy.url},
+            stdout=full,
+            stderr=full,
+        ) as process,
+    ):
+        try:
+            assert wait_for(lambda: process.poll() is not None or not waiting(outage), 90)
+            outage.begin()
+            outage.log_run("later")
+            assert waiting(outage)
+            outage.end()
+            assert wait_for(lambda: process.poll() is not None or not waiting(outage), 90)
+            assert process.poll() is None
+            process.terminate()
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def test_a_result_that_cannot_be_written_is_no_success(refused: ExperimentManager) -> None:
+    refused.start_run(run_name="waits").end()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "hokusai_core", "sync", "--backend", "sql"],
+            stdout=full,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=90,
+        )
+    assert done.returncode not in (0, 2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
