@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from hokusai_core.dependents import OPEN, Found, dependents, pages
+from hokusai_core.destinations import PlannedMove, plan_move
 from hokusai_core.errors import (
     ConfigurationError,
     InvalidInputError,
@@ -233,18 +234,47 @@ class SyncQueue:
         """Give all that is of one destination to another, because its address changed.
 
         Args:
-            source: The old identity, as ``hokusai status`` shows it.
+            source: The old identity, as ``hokusai status`` shows it, or its address.
             target: The new one; "" for the primary that the settings mean.
 
         Returns:
             How many entries went, delivered ones included; 0 where nothing is of the source.
 
         Raises:
+            InvalidInputError: There is no source. Nothing was changed.
             JournalBusyError: A worker is delivering one of the streams.
             JournalUnavailableError: Journal or spool cannot be reached.
         """
-        wanted = target or self.destination
-        return sum(journal.journal_move(source, wanted) for _, journal in reversed(self._places()))
+        planned = self._plan(source, target)
+        return sum(
+            journal.journal_move(planned.source, planned.target)
+            for _, journal in reversed(self._places())
+        )
+
+    def planned_move(self, source: str, target: str = "") -> PlannedMove:
+        """Say what :meth:`move` would do, and change nothing; refuses what cannot be meant.
+
+        Raises:
+            NotFoundError: Nothing is of the source.
+            InvalidInputError: Both are the same, or there is no source.
+            JournalUnavailableError: Journal or spool cannot be reached.
+        """
+        planned = self._plan(source, target)
+        if planned.source == planned.target:
+            raise InvalidInputError(
+                f"Old and new destination are the same, {planned.source}. Name two."
+            )
+        if not planned.source_known:
+            waiting = ", ".join(sorted(self.waiting())) or "nothing"
+            raise NotFoundError(
+                f"Journal and spool hold no entry of {planned.source}: it was moved before, or is "
+                f"written in another way. Nothing was changed. What waits is of: {waiting}."
+            )
+        return planned
+
+    def _plan(self, source: str, target: str) -> PlannedMove:
+        journals = [journal for _, journal in self._places()]
+        return plan_move(self._runtime.selection, self.destination, journals, source, target)
 
     def waiting(self) -> dict[str, int]:
         """Count what waits in journal and spool by destination."""

@@ -156,23 +156,30 @@ def move(
 ) -> None:
     """Give all that waits for one server's old address to its new one.
 
-    Destinations are written as `hokusai status` shows them. Stop jobs and workers of the old one
-    first.
+    Destinations are written as `hokusai status` shows them, or as addresses. Stop jobs and workers of
+    the old one first.
     """
     opened = SyncQueue(command_settings(), tracking_uri=tracking_uri, backend=backend)
-    wanted = target or opened.destination
     out = console()
+    with _refusals():
+        planned = opened.planned_move(source, target)
+        old, new = planned.source, planned.target
+        count = opened.move(source, target) if yes else 0
     if not yes:
         waiting = opened.waiting()
-        out.print(f"Waiting for {source}: {counted(waiting.get(source, 0), 'operation')}.")
-        for name, count in sorted(waiting.items()):
-            if name != source:
-                out.print(f"Waiting for {name}: {counted(count, 'operation')}.")
-        out.print(f"Nothing was changed. With --yes, all of {source} goes to {wanted}.")
+        out.print(f"Waiting for {old}: {counted(waiting.get(old, 0), 'operation')}.")
+        for name, number in sorted(waiting.items()):
+            if name != old:
+                out.print(f"Waiting for {name}: {counted(number, 'operation')}.")
+    if not planned.target_known:
+        out.print(
+            f"The settings mean {opened.destination}, and the journal knows nothing of {new}: what is "
+            "moved there waits until a job or worker of that destination comes."
+        )
+    if not yes:
+        out.print(f"Nothing was changed. With --yes, all of {old} goes to {new}.")
         raise typer.Exit(1)
-    with _refusals():
-        count = opened.move(source, wanted)
-    out.print(f"Entries moved from {source} to {wanted}: {count}.")
+    out.print(f"Entries moved from {old} to {new}: {count}.")
 
 
 def _states(*, dead: bool, waiting: bool, everything: bool) -> tuple[EntryState, ...]:

@@ -133,7 +133,8 @@ def test_a_backlog_is_moved_when_it_is_confirmed(
     done = run_command("queue", "move", "--from", old, "--yes", "--tracking-uri", server)
     assert done.exit_code == 0
     again = run_command("queue", "move", "--from", old, "--yes", "--tracking-uri", server)
-    assert again.stdout.endswith(": 0.\n")
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert f"hold no entry of {old}" in again.stderr
     code, report = run_json("sync", "--tracking-uri", server)
     assert (code, report["left"], report["others"]) == (0, 0, {})
     manager = ExperimentManager(
@@ -145,6 +146,38 @@ def test_a_backlog_is_moved_when_it_is_confirmed(
         assert len(manager.get_metric_history(run_id, "loss")) == 5
     finally:
         manager.runtime.close_connections()
+
+
+def test_a_move_from_a_mistyped_destination_is_refused(
+    run_command: Run, refused: ExperimentManager
+) -> None:
+    refused.start_run(run_name="waits").end()
+    own = refused.runtime.destination
+    for more in ((), ("--yes",)):
+        arguments = ("move", "--from", "http://anna:secret@typo:5000", "--to", "http://new", *more)
+        result = run_command("queue", *arguments, "--tracking-uri", REFUSED_URL)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "hold no entry of http://typo:5000: " in result.stderr
+        assert f"What waits is of: {own}." in result.stderr
+
+
+def test_a_move_to_where_no_worker_may_be_says_so(
+    run_command: Run, run_json: RunJson, refused: ExperimentManager
+) -> None:
+    refused.start_run(run_name="waits").end()
+    where = ("--tracking-uri", REFUSED_URL)
+    target = "HTTP://anna:secret@New:5000/"
+    arguments = ("queue", "move", "--from", f"{REFUSED_URL}/", "--to", target, *where)
+    preview = run_command(*arguments)
+    done = run_command(*arguments, "--yes")
+    assert (preview.exit_code, done.exit_code) == (1, 0)
+    for result in (preview, done):
+        assert "the journal knows nothing of http://new:5000: " in result.stdout
+        assert "secret" not in result.output
+    _, figures = run_json("status", *where)
+    assert list(figures["others"]) == ["http://new:5000"]
+    back = run_command("queue", "move", "--from", "http://new:5000", "--yes", *where)
+    assert "knows nothing" not in back.stdout
 
 
 @pytest.mark.parametrize(

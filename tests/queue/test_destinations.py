@@ -1,13 +1,23 @@
 """What waits for one server is never sent to another, unless a person says that it moved."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from hokusai_core import ExperimentManager, JournalBusyError, Settings, SyncQueue
-from hokusai_core.journal import ClaimRequest, Release
+from hokusai_core import (
+    ExperimentManager,
+    InvalidInputError,
+    JournalBusyError,
+    NotFoundError,
+    Settings,
+    SyncQueue,
+)
+from hokusai_core.destinations import PlannedMove
+from hokusai_core.journal import ClaimRequest, Entry, Release
+from hokusai_core.machine import machine_id
+from hokusai_core.operations import LogBatch
 from tests.queue.conftest import Job
 
 URLS = ("sqlite_url", "postgres_url")
@@ -91,6 +101,71 @@ def test_nothing_moves_while_a_worker_delivers(make_job: Callable[..., Job], url
         claim, Release(untouched=tuple(entry.op_id for entry in claim.operations))
     )
     assert new.queue.move(old.queue.destination) > 0
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[SyncQueue]:
+    """A queue of a server with a journal of its own, in which something waits for http://old."""
+    settings = Settings.load(data_dir=tmp_path, auto_sync=False, durability="process")
+    opened = SyncQueue(settings, tracking_uri="http://127.0.0.1:1")
+    log = LogBatch(run_id="a" * 32, tags={"stage": "one"})
+    assert opened._runtime.fallback is not None
+    opened._runtime.fallback.append(Entry(log, "http://old"), None, None)
+    yield opened
+    opened._runtime.close_connections()
+
+
+HERE = f"http://localhost:5000@{machine_id()}"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("http://new:5000", "http://new:5000"),
+        (" HTTP://anna:secret@New:5000/?token=secret ", "http://new:5000"),
+        ("https://new:443/", "https://new"),
+        ("http://localhost:5000/", HERE),
+        (HERE, HERE),
+        ("http://localhost:5000@0123456789ab", "http://localhost:5000@0123456789ab"),
+        ("http://new/ registry=http://anna:secret@New:1/", "http://new registry=http://new:1"),
+        ("postgresql://anna:secret@Db/mlflow", "postgresql://db/mlflow"),
+        ("unknown://anna:secret@host/path", "unknown://host/path"),
+        ("main", "main"),
+    ],
+)
+def test_what_is_moved_waits_under_the_name_that_a_worker_has(
+    queue: SyncQueue, written: str, meant: str
+) -> None:
+    planned = queue.planned_move("http://old", written)
+    assert (planned.source, planned.target, planned.target_known) == ("http://old", meant, False)
+    assert queue.move("http://anna:secret@OLD/", written) == 1
+    assert queue.waiting() == {meant: 1}
+
+
+def test_the_servers_of_the_settings_and_of_the_journal_are_known(queue: SyncQueue) -> None:
+    for target in ("", queue.destination, "http://127.0.0.1:1/"):
+        planned = queue.planned_move("HTTP://old", target)
+        assert planned == PlannedMove(
+            source="http://old", target=queue.destination, source_known=True, target_known=True
+        )
+    queue.move("http://old")
+    planned = queue.planned_move("http://127.0.0.1:1", "http://other")
+    assert (planned.source, planned.target_known) == (queue.destination, False)
+    queue.move("http://127.0.0.1:1", "http://other")
+    queue.discard([entry.op_id for entry in queue.entries(("waiting",))])
+    with pytest.raises(NotFoundError, match="no entry of http://old"):
+        queue.planned_move("http://old")
+    assert queue.planned_move("http://other", "").target == queue.destination
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("", ""), (" ", "http://new"), ("http://old", "http://OLD/")]
+)
+def test_a_move_from_nowhere_or_to_the_same_place_is_refused(
+    queue: SyncQueue, source: str, target: str
+) -> None:
+    with pytest.raises(InvalidInputError):
+        queue.planned_move(source, target)
 
 
 def test_a_named_destination_needs_no_move(tmp_path: Path) -> None:
