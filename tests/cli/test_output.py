@@ -13,6 +13,8 @@ from typer.testing import Result
 
 from hokusai_core import ExperimentManager, ModelRegistry, Settings
 from hokusai_core.cli.output import cell, console, table
+from hokusai_core.errors import UnavailableError
+from hokusai_core.outages import OutageReporter
 from tests.cli.conftest import REFUSED_URL
 from tests.support.stub_server import Answer, StubServer
 
@@ -68,6 +70,14 @@ def test_messages_of_servers_act_on_no_terminal(
     check(run_command("queue", "list"))
     (letter,) = json.loads(run_command("queue", "list", "--json").stdout)
     check(run_command("queue", "show", letter["op_id"]))
+
+
+def test_the_reason_of_an_outage_acts_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    reporter = OutageReporter("Backend x", lambda: "the journal", automatic=True)
+    reporter.fell_back(UnavailableError(FORGED), "journal")
+    (record,) = caplog.records
+    assert f"does not take writes ({SHOWN}\\x0aHealthy." in record.getMessage()
+    assert "\n" not in record.getMessage()
 
 
 def test_errors_are_one_line(run_command: Run) -> None:
