@@ -31,6 +31,7 @@ from hokusai_backend_sql.version_search import (
     select_models,
     select_versions,
 )
+from hokusai_core.addresses import without_credentials
 from hokusai_core.clock import Deadline
 from hokusai_core.entities import BackendHealth, ModelVersion, Page, Receipt, RegisteredModel
 from hokusai_core.errors import ModelNotFoundError, RejectedError
@@ -327,8 +328,9 @@ def _artifacts_of(name: str, version: str, source: str) -> tuple[ArtifactOwner, 
     if match := _RUN_SOURCE.fullmatch(source):
         return ArtifactOwner(kind="run", id=match[1]), (match[2] or "").rstrip("/")
     raise RejectedError(
-        f"Version {version} of {name!r} has the source {source!r}, which this database does not "
-        "hold; it holds those that begin with 'runs:/' or 'models:/m-'. Download it from its store."
+        f"Version {version} of {name!r} has the source {without_credentials(source)!r}, which this "
+        "database does not hold; it holds those that begin with 'runs:/' or 'models:/m-'. Download "
+        "it from its store."
     )
 
 

@@ -11,7 +11,7 @@ from hokusai_core.entities import ModelVersion
 from hokusai_core.errors import InvalidInputError
 from hokusai_core.logged_models import LoggedModelInfo
 from hokusai_core.model_files import is_metadata_object, save_model
-from hokusai_core.model_uris import ModelReference, has_scheme, parse_model_uri
+from hokusai_core.model_uris import ModelReference, has_scheme, parse_model_uri, shown_uri
 from hokusai_core.operations import ArtifactOwner
 from hokusai_core.run_handle import RunHandle
 
@@ -58,8 +58,8 @@ class ModelSources:
         if isinstance(model, str) and not Path(model).is_dir():
             if model.strip() and not has_scheme(model):
                 raise InvalidInputError(
-                    f"There is no folder {model!r} to register, and it is not a model URI: these begin "
-                    "with models:/, runs:/ or the scheme of an artifact store."
+                    f"There is no folder {shown_uri(model)} to register, and it is not a model URI: "
+                    "these begin with models:/, runs:/ or the scheme of an artifact store."
                 )
             return self._of_uri(parse_model_uri(model))
         with tempfile.TemporaryDirectory(prefix="hokusai-model-") as parent:
@@ -98,7 +98,8 @@ class ModelSources:
                 owner, reference.run_id, reference.path, folder
             )
         raise InvalidInputError(
-            f"{model_uri!r} cannot be loaded here; register it, and load models:/name/version."
+            f"{shown_uri(model_uri)} cannot be loaded here; register it, and load "
+            "models:/name/version."
         )
 
     def version(self, reference: ModelReference) -> ModelVersion:
@@ -118,10 +119,10 @@ class ModelSources:
         if reference.kind in ("version", "alias"):
             version = self.version(reference)
             return ModelSource(version.source_uri, version.run_id, version.model_id)
-        if reference.uri.startswith("file:"):
+        if reference.uri.lower().startswith("file:"):
             raise InvalidInputError(
-                f"{reference.uri!r} is a local address, which a server cannot read. Pass the folder "
-                "itself, and its files are uploaded."
+                f"{shown_uri(reference.uri)} is a local address, which a server cannot read. Pass the "
+                "folder itself, and its files are uploaded."
             )
         if len(reference.uri) > limits.SOURCE_CHARACTERS:
             raise InvalidInputError(

@@ -1,14 +1,18 @@
 """What a model URI points to."""
 
+import posixpath
 import re
 from typing import Literal
+from urllib.parse import unquote_plus, urlparse
 
 from hokusai_core import validation
+from hokusai_core.addresses import as_shown, without_credentials
 from hokusai_core.errors import InvalidInputError
 from hokusai_core.identifiers import IdKind, creation_of
 from hokusai_core.operations import Value
 
 _LOGGED_MODEL = re.compile(r"m-[0-9A-Za-z]+")
+_SHOWN_CHARACTERS = 100
 
 
 class ModelReference(Value):
@@ -16,7 +20,8 @@ class ModelReference(Value):
 
     ``kind`` is ``version`` (``name`` and ``version``), ``alias`` (``name`` and ``alias``), ``logged``
     (``model_id``), ``run`` (``run_id`` and ``path``), or ``other``: any URI that only the primary
-    and its storage understand.
+    and its storage understand. ``uri`` is as the caller wrote it for ``other``, else in its plain
+    form: one slash behind the scheme, none at the end.
     """
 
     kind: Literal["version", "alias", "logged", "run", "other"]
@@ -39,22 +44,34 @@ def parse_model_uri(uri: object) -> ModelReference:
         InvalidInputError: It is none of these.
     """
     text = validation.text(uri, "The model URI", empty=False)
-    if text.startswith("models:/"):
-        return _registered(text, text.removeprefix("models:/").strip("/"))
-    if text.startswith("runs:/"):
-        run_id, _, path = text.removeprefix("runs:/").strip("/").partition("/")
-        return ModelReference(
-            kind="run",
-            uri=text,
-            run_id=validation.run_id(run_id),
-            path=validation.plain_path(path, "The path in a runs:/ URI"),
-        )
     if not has_scheme(text):
         raise InvalidInputError(
-            f"{text!r} is not a model URI: models:/name/version, models:/name@alias, "
+            f"{as_shown(text)!r} is not a model URI: models:/name/version, models:/name@alias, "
             "models:/m-..., runs:/run_id/path, or the URI of an artifact store."
         )
-    return ModelReference(kind="other", uri=text)
+    scheme, _, rest = text.partition(":")
+    scheme = scheme.lower()
+    if scheme not in ("models", "runs"):
+        _refuse_malformed(text)
+        return ModelReference(kind="other", uri=text)
+    if not rest.startswith("/"):
+        raise InvalidInputError(f"{shown_uri(text)} lacks a slash: write {scheme}:/ and the rest.")
+    rest = rest.strip("/")
+    if scheme == "models":
+        return _registered(f"models:/{rest}", rest)
+    run_id, _, path = rest.partition("/")
+    return ModelReference(
+        kind="run",
+        uri=f"runs:/{rest}",
+        run_id=validation.run_id(run_id),
+        path=validation.plain_path(path, "The path in a runs:/ URI"),
+    )
+
+
+def shown_uri(uri: str) -> str:
+    """Give a model URI, or what was given for one, to be shown in an error: without credentials."""
+    shown = repr(without_credentials(uri))
+    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}..."
 
 
 def has_scheme(text: str) -> bool:
@@ -68,6 +85,32 @@ def parse_model_name(reference: object) -> ModelReference:
     if re.match(r"[A-Za-z][A-Za-z0-9+.\-]*:/", text):
         return parse_model_uri(text)
     return _registered(f"models:/{text}", text)
+
+
+def _refuse_malformed(uri: str) -> None:
+    """Refuse the address of an artifact store that every MLflow server refuses as a source.
+
+    The rule is the server's (``_validate_non_local_source_contains_relative_paths``), which decodes
+    an address until it stays the same: there is an absolute path behind the host, a plain one.
+    """
+    plain = uri
+    while (decoded := unquote_plus(plain)) != plain:
+        plain = decoded
+    try:
+        path = re.sub("/+", "/", urlparse(plain).path.rstrip("/"))
+    except ValueError:
+        path = ""
+    if (
+        "\0" in plain
+        or ".." in plain.split("/")
+        or path[:1] != "/"
+        or path != posixpath.normpath(path)
+    ):
+        raise InvalidInputError(
+            f"{shown_uri(uri)} is not the address of a model's files: an artifact store's has a "
+            "scheme, a host or bucket where there is one, and an absolute path without '.' and '..' "
+            "parts, as s3://bucket/path. Pass a folder of this machine as its path."
+        )
 
 
 def _registered(uri: str, rest: str) -> ModelReference:

@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+from hokusai_core.addresses import without_credentials
 from hokusai_core.clock import Deadline
 from hokusai_core.entities import (
     BackendHealth,
@@ -346,6 +347,7 @@ class MockBackend(FailureScript):
 
     def _download(self, name: str, version: str, destination: Path) -> Path:
         source = self.store.get_model_version(name, version).source_uri
+        shown = without_credentials(source)
         scheme, _, rest = source.partition(":/")
         identifier, _, folder = rest.partition("/")
         if scheme == "models":
@@ -353,13 +355,11 @@ class MockBackend(FailureScript):
         elif scheme == "runs":
             owner = ArtifactOwner(kind="run", id=identifier)
         else:
-            raise NotFoundError(
-                f"The mock has no files of {source!r}, version {version} of {name}."
-            )
+            raise NotFoundError(f"The mock has no files of {shown!r}, version {version} of {name}.")
         prefix = f"{folder}/" if folder else ""
         paths = [path for path in self.store.artifact_paths(owner) if path.startswith(prefix)]
         if not paths:
-            raise NotFoundError(f"{source!r}, version {version} of {name}, has no files.")
+            raise NotFoundError(f"{shown!r}, version {version} of {name}, has no files.")
         for path in paths:
             self.store.download_artifact(owner, path, destination / path.removeprefix(prefix))
         return destination
