@@ -74,18 +74,31 @@ class LoggedModelHooks:
 
     @hookimpl
     def tracking_find_run_models(self, run_id: str, deadline: Deadline) -> tuple[LoggedModel, ...]:
-        """Find the logged models of a run; one without outputs needs a single request."""
+        """Find the logged models of a run; one without outputs needs a single request.
+
+        By their steps first: of one name, MLflow registers that of the last step.
+        """
         store = self._client.tracking(deadline)
         run = store.get_run(run_id)
         if not (run.outputs and run.outputs.model_outputs):
             return ()
+        steps = {output.model_id: output.step or 0 for output in run.outputs.model_outputs}
         condition = filters.equals("source_run_id", run_id) or ""
         found = [
             convert.logged_model(model)
             for model in models_with(store, [run.info.experiment_id], condition)
         ]
         own = (model for model in found if model.source_run_id == run_id)
-        return tuple(sorted(own, key=lambda model: (model.creation_timestamp or 0, model.model_id)))
+        return tuple(
+            sorted(
+                own,
+                key=lambda model: (
+                    steps.get(model.model_id, 0),
+                    model.creation_timestamp or 0,
+                    model.model_id,
+                ),
+            )
+        )
 
     @hookimpl
     def tracking_get_logged_model(self, model_id: str, deadline: Deadline) -> LoggedModel:

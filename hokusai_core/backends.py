@@ -21,7 +21,8 @@ from hokusai_core.hookspecs import (
     RegistryBackend,
     TrackingBackend,
 )
-from hokusai_core.operations import LogArtifact, Operation
+from hokusai_core.logged_sources import of_logged_model
+from hokusai_core.operations import CreateModelVersion, LogArtifact, Operation
 from hokusai_core.plugin_loading import (
     backend_entries,
     check_drivers,
@@ -133,7 +134,10 @@ class OpenBackend:
     def write(
         self, operation: Operation, deadline: Deadline, open_content: OpenContent | None = None
     ) -> Receipt:
-        """Carry out an operation with the hook of its kind, or with what :meth:`carry` was given."""
+        """Carry out an operation with the hook of its kind, or with what :meth:`carry` was given.
+
+        A version whose source names a logged model by its run becomes one of that model.
+        """
         if carrier := self._carriers.get(operation.kind):
             return carrier(operation, deadline)
         if self.on_write is None:
@@ -151,6 +155,8 @@ class OpenBackend:
         self, operation: Operation, deadline: Deadline, open_content: OpenContent | None
     ) -> Receipt:
         hook = getattr(self._hooks, operation.hook)
+        if isinstance(operation, CreateModelVersion):
+            operation = of_logged_model(self, operation, deadline)
         if isinstance(operation, LogArtifact):
             receipt = hook(operation, open_content, deadline)
         else:

@@ -47,7 +47,8 @@ class ModelRegistered(Event):
 
     ``version`` is its real number; ``provisional_id`` what it was called before, "" where it never
     waited; ``op_id`` is the tag ``hokusai.op_id`` of the version; ``source_uri``, ``run_id``,
-    ``model_id`` (of the logged model) and ``tags`` are those it was created with.
+    ``model_id`` (of the logged model) and ``tags`` are those it was registered with: in an outage
+    ``source_uri`` may be ``runs:/run_id/name``, where the version is of the logged model of that name.
     """
 
     name: str

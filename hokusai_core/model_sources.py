@@ -1,5 +1,6 @@
 """Where the files of a model are: found for a registration, and downloaded for loading."""
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hokusai_core import limits
 from hokusai_core.entities import ModelVersion
-from hokusai_core.errors import InvalidInputError
+from hokusai_core.errors import InvalidInputError, NotFoundError, TransientError
 from hokusai_core.logged_models import LoggedModelInfo
 from hokusai_core.model_files import is_metadata_object, save_model
 from hokusai_core.model_uris import ModelReference, has_scheme, parse_model_uri, shown_uri
@@ -77,6 +78,7 @@ class ModelSources:
         Raises:
             ModelNotFoundError: There is no such model.
             InvalidInputError: It is a URI that only an artifact store understands.
+            TransientError: The primary is away, and has the files, or alone can find them.
         """
         reference = parse_model_uri(model_uri)
         if reference.kind in ("version", "alias"):
@@ -90,13 +92,7 @@ class ModelSources:
             run_id = self._runtime.runs.run_of_logged_model(reference.model_id) or ""
             return self._runtime.runs.download_artifacts(owner, run_id, "", folder)
         if reference.kind == "run":
-            if model_id := self._logged_under(reference):
-                owner = ArtifactOwner(kind="model", id=model_id)
-                return self._runtime.runs.download_artifacts(owner, reference.run_id, "", folder)
-            owner = ArtifactOwner(kind="run", id=reference.run_id)
-            return self._runtime.runs.download_artifacts(
-                owner, reference.run_id, reference.path, folder
-            )
+            return self._download_of_run(reference, folder)
         raise InvalidInputError(
             f"{shown_uri(model_uri)} cannot be loaded here; register it, and load "
             "models:/name/version."
@@ -113,8 +109,10 @@ class ModelSources:
             run_id = self._runtime.runs.run_of_logged_model(reference.model_id)
             return ModelSource(reference.uri, run_id, reference.model_id)
         if reference.kind == "run":
-            if model_id := self._logged_under(reference):
-                return ModelSource(f"models:/{model_id}", reference.run_id, model_id)
+            # Where the primary does not say, the logged model is found on delivery.
+            with contextlib.suppress(TransientError):
+                if model_id := self._logged_under(reference):
+                    return ModelSource(f"models:/{model_id}", reference.run_id, model_id)
             return ModelSource(reference.uri, reference.run_id)
         if reference.kind in ("version", "alias"):
             version = self.version(reference)
@@ -139,6 +137,26 @@ class ModelSources:
         if not reference.path or not self._runtime.can("logged_models"):
             return None
         return self._runtime.runs.logged_model_named(reference.run_id, reference.path)
+
+    def _download_of_run(self, reference: ModelReference, folder: Path) -> Path:
+        """Download what ``runs:/run_id/path`` means: a logged model of that name, else the files."""
+        unknown: TransientError | None = None
+        try:
+            model_id = self._logged_under(reference)
+        except TransientError as failure:
+            model_id, unknown = None, failure
+        runs = self._runtime.runs
+        if model_id:
+            owner = ArtifactOwner(kind="model", id=model_id)
+            return runs.download_artifacts(owner, reference.run_id, "", folder)
+        owner = ArtifactOwner(kind="run", id=reference.run_id)
+        try:
+            return runs.download_artifacts(owner, reference.run_id, reference.path, folder)
+        except NotFoundError as missing:
+            if unknown is None:
+                raise
+            # There may be a logged model of the name all the same.
+            raise unknown from missing
 
 
 def own_metrics(model: Any) -> dict[str, Any]:

@@ -75,6 +75,15 @@ class CreateModelVersion(RegistryOperation):
             needed.add(f"file/run/{self.source.removeprefix('runs:/')}")
         return super().requires | needed
 
+    @property
+    def after(self) -> frozenset[str]:
+        """``runs:/id/name`` may mean a logged model, of which files may be under way to the primary.
+
+        Which one is only asked on delivery, where the primary was away before.
+        """
+        under_run = self.source.startswith("runs:/") and self.run_id
+        return frozenset({f"artifacts/{self.run_id}"} if under_run else ())
+
 
 class VersionOperation(RegistryOperation):
     """Base of what writes to one existing version."""

@@ -8,6 +8,7 @@ from hokusai_core.entities import FileInfo, Metric, Run
 from hokusai_core.errors import InvalidInputError, NotFoundError, TransientError
 from hokusai_core.incomplete import warn_of_incomplete
 from hokusai_core.journal import QueuedOperation
+from hokusai_core.logged_sources import last_named
 from hokusai_core.operations import (
     ArtifactOwner,
     CreateLoggedModel,
@@ -238,7 +239,11 @@ class RunReader:
         return model.source_run_id or None
 
     def logged_model_named(self, run_id: str, name: str) -> str | None:
-        """Give the latest model that a run logged under a name; None where none is known."""
+        """Give the latest model that a run logged under a name; None where there is none.
+
+        Raises:
+            TransientError: The primary did not say, and none waits.
+        """
         primary_id, ids = self._sources.names(run_id)
         for entry in reversed(
             self._sources.entries(
@@ -258,9 +263,9 @@ class RunReader:
                     else ()
                 )
             )
-        except (TransientError, NotFoundError):
+        except NotFoundError:
             return None
-        return next((model.model_id for model in reversed(models) if model.name == name), None)
+        return last_named(models, name)
 
     def _files_below(self, owner: ArtifactOwner, run_id: str, path: str) -> tuple[list[str], bool]:
         """List the files of a folder and below it; and say whether the primary was asked for all."""

@@ -228,7 +228,7 @@ class Ledger:
                 models = store.find_logged_models(wanted.model.op_id)
                 sources = [f"models:/{model.model_id}" for model in models]
             else:
-                sources = [f"runs:/{run_id}/model" for run_id in run_ids]
+                sources = [f"runs:/{run_id}/files" for run_id in run_ids]
             if version.source_uri not in sources:
                 yield f"{name} has the source {version.source_uri}, not one of {sources}"
             yield from _registers(f"{name} tag", wanted.tags, version.tags, refused)

@@ -164,9 +164,9 @@ class SyncMachine(SyncDriver):
     def register_files(self, process: int, run: LoggedRun) -> Any:
         """Register a version from a run's files."""
         writer = self._writer(process, run)
-        if not self._log_file(writer, run, "model/data.bin").certain:
+        if not self._log_file(writer, run, "files/data.bin").certain:
             return multiple()
-        return self._register(writer, run, None, f"runs:/{run.identifier}/model", None)
+        return self._register(writer, run, None, f"runs:/{run.identifier}/files", None)
 
     @rule(target=versions, process=_PROCESSES, run=runs)
     def register_logged_model(self, process: int, run: LoggedRun) -> Any:

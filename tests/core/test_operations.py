@@ -223,6 +223,11 @@ def test_what_comes_true(operation: Operation, provides: set[str]) -> None:
             set(),
         ),
         (
+            CreateModelVersion(name="n", source="runs:/r/model", run_id="r"),
+            {"registered/n", "file/run/r/model"},
+            {"artifacts/r"},
+        ),
+        (
             CreateModelVersion(name="n", source=f"models:/{MODEL}", model_id=MODEL, run_id=RUN),
             {"registered/n", f"ready/{MODEL}", f"id/{MODEL}", f"id/{RUN}"},
             set(),
