@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from hokusai_core import limits
 from hokusai_core.entities import ModelVersion
-from hokusai_core.errors import InvalidInputError, NotFoundError, TransientError
+from hokusai_core.errors import (
+    InvalidInputError,
+    NotFoundError,
+    TransientError,
+    UnavailableError,
+)
 from hokusai_core.logged_models import LoggedModelInfo
 from hokusai_core.model_files import is_metadata_object, save_model
 from hokusai_core.model_uris import ModelReference, has_scheme, parse_model_uri, shown_uri
@@ -83,10 +88,10 @@ class ModelSources:
         reference = parse_model_uri(model_uri)
         if reference.kind in ("version", "alias"):
             version = self.version(reference)
-            if version.sync_state == "delivered" and version.source == "primary":
+            if version.source != "fallback" and version.version.isdigit():
                 return self._runtime.registry.download_model(version.name, version.version, folder)
             # While it waits, or the primary is away, the journal may have the files.
-            reference = parse_model_uri(version.source_uri)
+            reference = _readable_source(version)
         if reference.kind == "logged":
             owner = ArtifactOwner(kind="model", id=reference.model_id)
             run_id = self._runtime.runs.run_of_logged_model(reference.model_id) or ""
@@ -162,3 +167,20 @@ class ModelSources:
 def own_metrics(model: Any) -> dict[str, Any]:
     """Give the metrics that a Hokusai-style model object tells; {} for any other model."""
     return dict(model.get_metrics()) if is_metadata_object(model) else {}
+
+
+def _readable_source(version: ModelVersion) -> ModelReference:
+    """Give where the files of a version are that is not, or not now, read by the primary.
+
+    Raises:
+        UnavailableError: Only the primary can find them.
+    """
+    with contextlib.suppress(InvalidInputError):
+        reference = parse_model_uri(version.source_uri)
+        if reference.kind in ("logged", "run"):
+            return reference
+    raise UnavailableError(
+        f"Version {version.version} of {version.name!r} cannot be loaded now: its files are at "
+        f"{shown_uri(version.source_uri)}, which is read through the server, and that is away or does "
+        "not have the version yet. Try again when `hokusai status` says that nothing waits."
+    )
