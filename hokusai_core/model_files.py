@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from hokusai_core.errors import BackendNotInstalledError, InvalidInputError
+from hokusai_core.metadata_objects import is_metadata_object, write_metadata
+from hokusai_core.model_uris import shown_uri
 
 logger = logging.getLogger("hokusai")
 
 MODEL_FILE = "MLmodel"
 """Name of the file that describes an MLflow model."""
-METADATA_FILE = "hokusai_model.json"
-"""Name of the file that describes a metadata object with no model of its own."""
 
 _OWN_KEYS = ("run_id", "model_id", "artifact_path")
 
@@ -56,7 +56,7 @@ def save_model(
         return
     chosen = flavor or _flavor_of(model)
     if chosen is None and is_metadata_object(model):
-        _write_metadata(model, folder)
+        write_metadata(model, folder)
         return
     if chosen is None:
         raise InvalidInputError(
@@ -71,9 +71,12 @@ def save_model(
     _save_with_flavor(chosen, model, folder, arguments)
 
 
-def is_metadata_object(model: object) -> bool:
-    """Say whether this is a Hokusai-style model: it has a ``model_id`` and tells its metrics."""
-    return hasattr(model, "model_id") and callable(getattr(model, "get_metrics", None))
+def is_folder(path: str | Path) -> bool:
+    """Say whether there is a folder of this name; what cannot be the name of one is not there."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def describe_owner(folder: Path, *, run_id: str, model_id: str, artifact_path: str) -> bool:
@@ -194,20 +197,15 @@ def _flavor_of(model: object) -> str | None:
 
 
 def _copy_saved(source: Path, folder: Path) -> None:
-    if not source.is_dir():
-        raise InvalidInputError(f"{str(source)!r} is not a folder with a saved model.")
-    shutil.copytree(source, folder)
-
-
-def _write_metadata(model: Any, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    description = {
-        "model_id": str(model.model_id),
-        "version": str(getattr(model, "version", "") or ""),
-        "class": f"{type(model).__module__}.{type(model).__qualname__}",
-        "metrics": {name: float(value) for name, value in model.get_metrics().items()},
-    }
-    (folder / METADATA_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
+    if not is_folder(source):
+        raise InvalidInputError(f"{shown_uri(str(source))} is not a folder with a saved model.")
+    try:
+        shutil.copytree(source, folder)
+    except OSError as cause:
+        raise InvalidInputError(
+            f"The folder {str(source)!r} cannot be read to the end, so nothing of it was "
+            f"registered: {cause}"
+        ) from cause
 
 
 def _flavors() -> tuple[str, ...]:

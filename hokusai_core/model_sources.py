@@ -16,7 +16,8 @@ from hokusai_core.errors import (
     UnavailableError,
 )
 from hokusai_core.logged_models import LoggedModelInfo
-from hokusai_core.model_files import is_metadata_object, save_model
+from hokusai_core.metadata_objects import numeric_metrics, own_metrics
+from hokusai_core.model_files import is_folder, save_model
 from hokusai_core.model_uris import ModelReference, has_scheme, parse_model_uri, shown_uri
 from hokusai_core.operations import ArtifactOwner
 from hokusai_core.run_handle import RunHandle
@@ -61,19 +62,20 @@ class ModelSources:
             raise InvalidInputError(f"Unknown arguments: {', '.join(sorted(unknown))}.")
         if isinstance(model, LoggedModelInfo):
             return ModelSource(model.model_uri, model.run_id, model.logged_model_id or None)
-        if isinstance(model, str) and not Path(model).is_dir():
+        if isinstance(model, str) and not is_folder(model):
             if model.strip() and not has_scheme(model):
                 raise InvalidInputError(
                     f"There is no folder {shown_uri(model)} to register, and it is not a model URI: "
                     "these begin with models:/, runs:/ or the scheme of an artifact store."
                 )
             return self._of_uri(parse_model_uri(model))
+        metrics = numeric_metrics(own_metrics(model))
         with tempfile.TemporaryDirectory(prefix="hokusai-model-") as parent:
             folder = Path(parent) / "model"
             save_model(model, folder, **save_options)
             with self._start_run(f"register {name}"[: limits.RUN_NAME_CHARACTERS]) as run:
                 logged = run.log_model(folder, "model")
-                if metrics := own_metrics(model):
+                if metrics:
                     run.log_metrics(metrics)
         return ModelSource(logged.model_uri, logged.run_id, logged.logged_model_id or None)
 
@@ -162,11 +164,6 @@ class ModelSources:
                 raise
             # There may be a logged model of the name all the same.
             raise unknown from missing
-
-
-def own_metrics(model: Any) -> dict[str, Any]:
-    """Give the metrics that a Hokusai-style model object tells; {} for any other model."""
-    return dict(model.get_metrics()) if is_metadata_object(model) else {}
 
 
 def _readable_source(version: ModelVersion) -> ModelReference:

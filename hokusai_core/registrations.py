@@ -14,8 +14,8 @@ from hokusai_core.errors import (
     UnavailableError,
 )
 from hokusai_core.identifiers import OP_ID_TAG, new_op_id
-from hokusai_core.model_files import is_metadata_object
-from hokusai_core.model_sources import ModelSource, own_metrics
+from hokusai_core.metadata_objects import is_metadata_object, own_metrics
+from hokusai_core.model_sources import ModelSource
 from hokusai_core.operations import DeleteModelVersion
 from hokusai_core.queries import VersionQuery
 from hokusai_core.registry_edits import ModelEdits
@@ -227,7 +227,7 @@ class ModelRegistrations(ModelEdits):
     ) -> dict[str, str]:
         """Make the tags that every registration has; a ``model_id`` that nobody gave is a new one."""
         _refuse_nothing(model)
-        if model_id is None and is_metadata_object(model):
+        if model_id is None and is_metadata_object(model) and model.model_id is not None:
             model_id = str(model.model_id)
         if model_id is None:
             model_id = f"{model_type}-{new_op_id()}"
