@@ -63,3 +63,12 @@ def write_metadata(model: Any, folder: Path) -> None:
     }
     folder.mkdir(parents=True)
     (folder / METADATA_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
+
+
+def id_in(folder: Path) -> str | None:
+    """Give the ``model_id`` that a folder's description names; None where it has no description."""
+    try:
+        told = json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return str(told.get("model_id") or "") if isinstance(told, dict) else None

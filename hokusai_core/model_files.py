@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hokusai_core.errors import BackendNotInstalledError, InvalidInputError
-from hokusai_core.metadata_objects import is_metadata_object, write_metadata
+from hokusai_core.metadata_objects import id_in, is_metadata_object, write_metadata
 from hokusai_core.model_uris import shown_uri
 
 logger = logging.getLogger("hokusai")
@@ -99,18 +99,29 @@ def describe_owner(folder: Path, *, run_id: str, model_id: str, artifact_path: s
     return True
 
 
-def load_model(folder: Path) -> Any:
+def load_model(folder: Path, name: str = "The model") -> Any:
     """Load a saved model as an MLflow ``pyfunc``.
+
+    Args:
+        folder: The model's files; the model may open them later, too.
+        name: What the caller calls the model, for messages.
 
     Raises:
         InvalidInputError: The folder holds no MLflow model.
         BackendNotInstalledError: MLflow is not installed.
     """
-    if not (folder / MODEL_FILE).is_file():
+    if (folder / MODEL_FILE).is_file():
+        return _module("mlflow.pyfunc").load_model(str(folder))
+    described = id_in(folder)
+    if described is None:
         raise InvalidInputError(
-            f"{folder.name!r} holds no MLflow model (no {MODEL_FILE} file), so it cannot be loaded."
+            f"{name} cannot be loaded: it holds no MLflow model (no {MODEL_FILE} file)."
         )
-    return _module("mlflow.pyfunc").load_model(str(folder))
+    raise InvalidInputError(
+        f"{name} cannot be loaded: it was registered as the description of a model object "
+        f"(model_id {described!r}), without the model itself. Register what MLflow can save, or a "
+        "folder with a saved model."
+    )
 
 
 def _save_with_flavor(flavor: str, model: Any, folder: Path, arguments: dict[str, Any]) -> None:

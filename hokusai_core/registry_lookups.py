@@ -1,5 +1,7 @@
 """Finding registered models and their versions, and loading them."""
 
+import contextlib
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +10,10 @@ from typing import Any
 from hokusai_core import model_tags, validation
 from hokusai_core.entities import ModelVersion, RegisteredModel
 from hokusai_core.errors import ModelNotFoundError
+from hokusai_core.kept_folders import keep_while_used
 from hokusai_core.lineage import ModelLineage, trace
 from hokusai_core.model_files import load_model
+from hokusai_core.model_uris import shown_uri
 from hokusai_core.queries import ModelQuery, VersionQuery
 from hokusai_core.registry_base import RegistryPart
 from hokusai_core.registry_entry import ModelRegistryEntry
@@ -26,16 +30,26 @@ class ModelLookups(RegistryPart):
     def load_model(self, model_uri: str) -> Any:
         """Load a model as an MLflow ``pyfunc``, also one that still waits for the server.
 
+        Its files are in a temporary folder, which is removed when the model is no longer in use.
+
         Args:
             model_uri: ``models:/name/version``, ``models:/name@alias``, ``models:/m-...`` or
                 ``runs:/run_id/path``.
 
         Raises:
             ModelNotFoundError: There is no such model.
+            InvalidInputError: It holds nothing that MLflow loads, or this is no model URI.
+            UnavailableError: The server is away, and has what is needed of the model.
             BackendNotInstalledError: MLflow is not installed.
         """
-        with tempfile.TemporaryDirectory(prefix="hokusai-model-") as folder:
-            return load_model(self.download_model(model_uri, folder))
+        folder = Path(tempfile.mkdtemp(prefix="hokusai-model-"))
+        try:
+            loaded = load_model(self.download_model(model_uri, folder), shown_uri(model_uri))
+            keep_while_used(folder, *_parts(loaded))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return loaded
 
     def download_model(self, model_uri: str, dst: str | Path) -> Path:
         """Download a model's files, also those that still wait.
@@ -181,3 +195,13 @@ class ModelLookups(RegistryPart):
             pass
         newest = self.runtime.registry.newest_version(name)
         return self._entry(newest) if newest else None
+
+
+def _parts(loaded: Any) -> tuple[Any, ...]:
+    """Give a loaded model, and the model inside it, which a caller may take out and keep alone."""
+    parts = [loaded]
+    for method in ("get_raw_model", "unwrap_python_model"):
+        # A flavour that has none to give says so in its own way.
+        with contextlib.suppress(Exception):
+            parts.append(getattr(loaded, method)())
+    return tuple(part for part in parts if part is not None)
