@@ -1,7 +1,8 @@
 """The hooks for the model registry."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hokusai_backend_mlflow import convert, filters
@@ -27,6 +28,8 @@ from hokusai_core.queries import ModelQuery, VersionQuery
 
 _NEWEST_FIRST = ["creation_timestamp DESC", "version_number DESC"]
 _PAGE = 1000
+_ASKED_ONE_BY_ONE = 10
+"""Registered models that are asked for singly; more of them are cheaper in pages."""
 
 
 class RegistryHooks:
@@ -233,9 +236,9 @@ class RegistryHooks:
             )
             token = page.token or None
             versions = [convert.model_version(version) for version in page]
-            items = tuple(version for version in versions if query.matches(version))
+            items = [version for version in versions if query.matches(version)]
             if items or token is None:
-                return Page(items=items, next_page_token=token or "")
+                return Page(items=self._with_aliases(items, deadline), next_page_token=token or "")
 
     @hookimpl
     def registry_download_model(
@@ -280,6 +283,40 @@ class RegistryHooks:
                 "model_id": None,
             }
         )
+
+    def _with_aliases(
+        self, versions: Sequence[ModelVersion], deadline: Deadline
+    ) -> tuple[ModelVersion, ...]:
+        """Give the versions with their aliases, which a search on MLflow leaves out."""
+        aliases: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for model in self._models_of({version.name for version in versions}, deadline):
+            for alias, number in sorted(model.aliases.items()):
+                aliases[model.name, number].append(alias)
+        return tuple(
+            version.model_copy(update={"aliases": tuple(aliases[version.name, version.version])})
+            for version in versions
+        )
+
+    def _models_of(self, names: set[str], deadline: Deadline) -> Iterator[RegisteredModel]:
+        """Get registered models: one by one where they are few, else by listing."""
+        store = self._client.registry(deadline)
+        if len(names) <= _ASKED_ONE_BY_ONE:
+            for name in names:
+                with suppress(NotFoundError):  # deleted since the search
+                    yield convert.registered_model(store.get_registered_model(name))
+            return
+        left = set(names)
+        for found in pages(
+            lambda token: store.search_registered_models(
+                max_results=_PAGE, order_by=["name ASC"], page_token=token
+            )
+        ):
+            model = convert.registered_model(found)
+            if model.name in left:
+                left.discard(model.name)
+                yield model
+            if not left:
+                return
 
     def _versions(self, condition: str, deadline: Deadline) -> Iterator[ModelVersion]:
         store = self._client.registry(deadline)

@@ -310,7 +310,10 @@ class RegistryBackend:
     def registry_search_versions(
         self, query: VersionQuery, deadline: Deadline
     ) -> Page[ModelVersion]:
-        """Search versions; tag values are data, whatever characters they hold."""
+        """Search versions; tag values are data, whatever characters they hold.
+
+        Each version is whole, with its tags and its aliases.
+        """
         raise NotImplementedError
 
     @hookspec

@@ -169,6 +169,14 @@ class KeepsTheOldAlias(MemoryStore):
 
 
 @breaks("registry.alias")
+class FindsVersionsWithoutAliases(MemoryStore):
+    def search_versions(self, query: VersionQuery) -> Page[ModelVersion]:
+        page = super().search_versions(query)
+        bare = tuple(version.model_copy(update={"aliases": ()}) for version in page.items)
+        return page.model_copy(update={"items": bare})
+
+
+@breaks("registry.alias")
 class RefusesASecondDeletionOfAnAlias(MemoryStore):
     def delete_alias(self, operation: DeleteAlias) -> Receipt:
         self.version_by_alias(operation.name, operation.alias)

@@ -266,3 +266,23 @@ def test_names_are_refused_as_mlflow_refuses(registry: ModelRegistry, name: str)
 @given(name=NAMES)
 def test_hundreds_of_names(registry: ModelRegistry, name: str) -> None:
     _names_are_refused_as_mlflow_refuses(registry, name)
+
+
+@pytest.mark.parametrize("models", [1, 11], ids=["few models", "many models"])
+def test_searched_versions_tell_their_aliases(
+    registry: ModelRegistry, client: MlflowClient, models: int
+) -> None:
+    """MLflow's own search leaves them out."""
+    token, names = unique("tk"), [unique("aliased") for _ in range(models)]
+    for name in names:
+        client.create_registered_model(name)
+        for _ in range(2):
+            old_version(client, name, token=token)
+        client.set_registered_model_alias(name, "production", "1")
+    found = registry.search_model_versions(tags={"token": token})
+    aliases = {(version.name, version.version): version.aliases for version in found}
+    assert aliases == {
+        (name, number): ("production",) if number == "1" else ()
+        for name in names
+        for number in "12"
+    }

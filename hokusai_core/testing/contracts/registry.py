@@ -176,7 +176,7 @@ class RegistryContract(RegistryWrites):
 
     @clause("registry.alias")
     def test_an_alias_moves(self, backend: OpenBackend, name: str) -> None:
-        """It points to one version; setting and deleting it are harmless to repeat."""
+        """It points to one version, and a search shows it, too; repeating either write is harmless."""
         for _ in range(2):
             self._create(backend, name)
         for number in ("1", "2", "2"):
@@ -186,6 +186,9 @@ class RegistryContract(RegistryWrites):
         assert self._get(backend, name, "1").aliases == ()
         model = backend.registry.registry_get_registered_model(name, deadline())
         assert model.aliases == {"champion": "2"}
+        self._assert_aliases(backend, name, {"1": (), "2": ("champion",)})
+        backend.write(SetAlias(name=name, alias="a-second", version="2"), deadline())
+        self._assert_aliases(backend, name, {"1": (), "2": ("a-second", "champion")})
         for _ in range(2):
             backend.write(DeleteAlias(name=name, alias="champion"), deadline())
         with pytest.raises(ModelNotFoundError):
@@ -215,6 +218,16 @@ class RegistryContract(RegistryWrites):
 
     def _get(self, backend: OpenBackend, name: str, version: str) -> ModelVersion:
         return backend.registry.registry_get_model_version(name, version, deadline())
+
+    def _assert_aliases(
+        self, backend: OpenBackend, name: str, aliases: dict[str, tuple[str, ...]]
+    ) -> None:
+        """By number and in a search alike."""
+        page = backend.registry.registry_search_versions(VersionQuery(name=name), deadline())
+        searched = {version.version: version.aliases for version in page.items}
+        got = {number: self._get(backend, name, number).aliases for number in aliases}
+        for found in (searched, got):
+            assert {number: tuple(sorted(each)) for number, each in found.items()} == aliases
 
     def _search(self, backend: OpenBackend, query: VersionQuery) -> list[str]:
         page = backend.registry.registry_search_versions(query, deadline())
