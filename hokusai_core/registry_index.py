@@ -10,6 +10,7 @@ from hokusai_core.journal import QueuedOperation
 from hokusai_core.operations import (
     AliasOperation,
     CreateModelVersion,
+    DeleteModelVersion,
     SetModelVersionTags,
     VersionOperation,
 )
@@ -37,6 +38,7 @@ class RegistryIndex:
         self._creations: dict[VersionKey, QueuedOperation] = {}
         self._writes: dict[VersionKey, list[QueuedOperation]] = defaultdict(list)
         self._aliases: dict[str, list[QueuedOperation]] = defaultdict(list)
+        self._deletions: dict[str, list[QueuedOperation]] = defaultdict(list)
         self._places: dict[str, int] = {}
         for place, entry in enumerate(entries):
             self._places[entry.op_id] = place
@@ -48,6 +50,8 @@ class RegistryIndex:
                 continue
             elif isinstance(operation, VersionOperation):
                 self._writes[VersionKey(operation.name, operation.version)].append(entry)
+                if isinstance(operation, DeleteModelVersion):
+                    self._deletions[operation.name].append(entry)
             elif isinstance(operation, AliasOperation):
                 self._aliases[operation.name].append(entry)
 
@@ -55,6 +59,11 @@ class RegistryIndex:
     def changes(self) -> int:
         """How many writes to existing versions there are: so many may differ from the primary's."""
         return sum(len(entries) for entries in self._writes.values())
+
+    def of_aliases(self, name: str) -> list[QueuedOperation]:
+        """Give the moves of a model's aliases, and what deletes its versions, in order."""
+        entries = (*self._aliases.get(name, ()), *self._deletions.get(name, ()))
+        return sorted(entries, key=lambda entry: self._places[entry.op_id])
 
     def creation(self, name: str, version: str) -> QueuedOperation | None:
         """Give the entry that creates a version, under either of its names."""

@@ -182,10 +182,13 @@ class ModelLookups(RegistryPart):
     def get_latest_model(self, model_type: str) -> ModelRegistryEntry | None:
         """Get the version with the alias ``production``, else the newest; None where there is none.
 
-        Versions that wait are newer than those that have a number.
+        Versions that wait are newer than those that have a number. In an outage the alias is the one
+        that this process saw last, or that the journal knows; where there was none, a WARNING says
+        that the newest is the newest that is known here.
 
         Raises:
-            TransientError: The primary is away, and nothing of the type is known without it.
+            TransientError: The primary is away, and without it nothing is known of the alias, or
+                nothing of the type.
         """
         name = validation.model_name(model_type)
         try:

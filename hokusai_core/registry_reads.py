@@ -1,21 +1,24 @@
 """Reads of the model registry: the primary's answer with what waits laid over it, or without it."""
 
 import contextlib
+import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from hokusai_core.entities import ModelVersion, Page, RegisteredModel
 from hokusai_core.errors import ModelNotFoundError, NotFoundError, TransientError
+from hokusai_core.identifiers import creation_of
 from hokusai_core.incomplete import warn_of_incomplete
 from hokusai_core.journal import QueuedOperation
-from hokusai_core.operations import AliasOperation, AnyOperation, RegistryOperation
+from hokusai_core.operations import AnyOperation, CreateRegisteredModel, RegistryOperation
 from hokusai_core.overlay import overlay_registered_model
 from hokusai_core.queries import ModelQuery, VersionQuery
 from hokusai_core.reading import Sources, operations_of
 from hokusai_core.registry_index import RegistryIndex, ids_of
 from hokusai_core.registry_journal import RegistryJournal
+from hokusai_core.seen_aliases import KnownAliases, SeenAliases
 
 T = TypeVar("T")
 
@@ -29,68 +32,49 @@ class RegistryReader:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._journal = RegistryJournal(sources)
+        self._seen = SeenAliases(sources.ids.primary_id)
 
     def get_registered_model(self, name: str) -> RegisteredModel:
         """Get a registered model with its aliases, which may point to versions that wait.
 
+        In an outage the aliases are those that were seen last, and those that the journal knows.
+
         Raises:
-            ModelNotFoundError: Nobody knows it.
+            ModelNotFoundError: There is no such model, and its creation does not wait.
             TransientError: The primary is away, and nothing is known without it.
         """
-        base, failure = self._try(
-            lambda: self._sources.ask(
-                lambda backend: backend.registry.registry_get_registered_model(
-                    name, self._sources.deadline()
-                )
-            )
-        )
-        entries = (
-            self._journal.waiting(name, (f"model/{name}",))
-            if base
-            else self._journal.of_registered_model(name)
-        )
-        if base is None and not entries:
-            raise failure or ModelNotFoundError(f"Model not found: {name}.")
-        return overlay_registered_model(base, operations_of(_not_refused(entries)), name)
+        try:
+            return self._registered_model(name)
+        except TransientError:
+            entries = _not_refused(self._journal.of_registered_model(name))
+            if not entries:
+                raise
+        model = overlay_registered_model(None, operations_of(entries), name)
+        known = self._seen.known(name, entries)
+        return model.model_copy(update={"aliases": known.pointing()})
 
     def known_alias(self, name: str, alias: str) -> str | None:
-        """Give the version that an alias points to by what the journal knows: "" for none.
+        """Give the version that an alias points to by what was seen last, and the journal: "" for none.
 
-        None where the journal knows nothing of the alias. The primary is not asked.
+        None where nothing is known of the alias. The primary is not asked.
         """
-        entries = self._journal.of_registered_model(name)
-        model = overlay_registered_model(None, operations_of(entries), name)
-        if alias in model.aliases:
-            version = model.aliases[alias]
-            return self._sources.ids.primary_id(version) or version
-        mentions = any(
-            isinstance(operation, AliasOperation) and operation.alias == alias
-            for operation in operations_of(entries)
-        )
-        creation_waits = any(
-            entry.kind == "create_registered_model" and entry.state == "waiting"
-            for entry in entries
-        )
-        return "" if mentions or creation_waits else None
+        return self._known_aliases(name).target(alias)
 
     def get_version(self, name: str, version: str) -> ModelVersion:
         """Get a version by its number or its provisional id.
 
         Raises:
-            ModelNotFoundError: Nobody knows it, or its deletion waits.
+            ModelNotFoundError: There is no such version, or its deletion waits.
             TransientError: The primary is away, and nothing is known without it.
         """
         number, _ = self._sources.names(version)
         base: ModelVersion | None = None
-        failure: Exception | None = None
+        failure: TransientError | None = None
         if number:
-            base, failure = self._try(
-                lambda: self._sources.ask(
-                    lambda backend: backend.registry.registry_get_model_version(
-                        name, number, self._sources.deadline()
-                    )
-                )
-            )
+            try:
+                base = self._version(name, number)
+            except TransientError as reason:
+                failure = reason
         if base is None:
             index = self._journal.of_version(name, {version, number or version})
         else:
@@ -102,8 +86,8 @@ class RegistryReader:
         if creation and creation.operation:
             names |= {creation.primary_id, creation.operation.provisional_id or ""}
         if base is None and creation is None:
-            raise failure or ModelNotFoundError(f"Model not found: {name}, version {version}.")
-        found = index.overlaid(base, name, frozenset(names - {""}))
+            raise failure or self._unknown(name, version)
+        found = self._overlaid(index, base, name, frozenset(names - {""}))
         if found is None:
             raise ModelNotFoundError(
                 f"Model not found: the deletion of {name}, version {version}, waits."
@@ -111,14 +95,19 @@ class RegistryReader:
         return found
 
     def get_version_by_alias(self, name: str, alias: str) -> ModelVersion:
-        """Get the version that an alias points to.
+        """Get the version that an alias points to; in an outage, the one that it had when last seen.
 
         Raises:
             ModelNotFoundError: There is no such model or alias.
             TransientError: The primary is away, and nothing is known without it.
         """
-        version = self.get_registered_model(name).aliases.get(alias)
-        if version is None:
+        try:
+            version = self._registered_model(name).aliases.get(alias)
+        except TransientError:
+            version = self.known_alias(name, alias)
+            if version is None:
+                raise
+        if not version:
             raise ModelNotFoundError(f"Model not found: {name} has no alias {alias!r}.")
         return self.get_version(name, version)
 
@@ -162,15 +151,20 @@ class RegistryReader:
     def newest_version(self, name: str) -> ModelVersion | None:
         """Give a model's version with the highest number, or one that waits for its number.
 
-        None where it has none.
+        None where it has none. In an outage it is the newest that is known here, and a WARNING says
+        so; but one that waits is surely the newest.
 
         Raises:
             TransientError: The primary is away, and none is known without it.
         """
         found, failure = self._search(VersionQuery(name=name, max_results=_NEWEST), _NEWEST)
-        if failure and not found:
-            raise failure
-        return max(found, key=_number, default=None)
+        newest = max(found, key=_number, default=None)
+        if failure:
+            if newest is None:
+                raise failure
+            if newest.version.isdigit():
+                warn_of_incomplete("model versions", self._sources.destination)
+        return newest
 
     def in_order_of_coming(self, query: VersionQuery) -> tuple[ModelVersion, ...]:
         """Give all versions that are searched for, the first to come first.
@@ -196,6 +190,7 @@ class RegistryReader:
         """Find versions: those on the primary, then those that wait, in the journal's order."""
         failure: TransientError | None = None
         index = RegistryIndex(self._journal.waiting(query.name))
+        asked_at = time.time()
         try:
             found = self._pages(
                 None if most is None else most + index.changes,
@@ -211,6 +206,8 @@ class RegistryReader:
                 raise
             found, failure = [], reason
             index = self._journal.may_match(query)
+        for version in found:
+            self._seen.saw_version(version, asked_at)
         known = [index.overlaid(version, version.name, ids_of(version)) for version in found]
         known += self._created(index, query, found)
         if failure is None:
@@ -224,16 +221,22 @@ class RegistryReader:
 
     def _created(
         self, index: RegistryIndex, query: VersionQuery, found: Sequence[ModelVersion]
-    ) -> list[ModelVersion | None]:
+    ) -> list[ModelVersion]:
         """Give the versions that the primary did not, whose creation the journal holds."""
         known = {(version.name, each) for version in found for each in ids_of(version)}
-        created: list[ModelVersion | None] = []
+        aliases: dict[str, KnownAliases] = {}
+        created: list[ModelVersion] = []
         for creation, entry in index.creations():
             ids = frozenset(filter(None, (creation.provisional_id, entry.primary_id)))
             if known.isdisjoint((creation.name, each) for each in ids) and index.may_match(
                 creation, ids, query
             ):
-                created.append(index.overlaid(None, creation.name, ids))
+                name = creation.name
+                if name not in aliases:
+                    aliases[name] = self._seen.known(name, index.of_aliases(name))
+                if version := index.overlaid(None, name, ids):
+                    pointing = aliases[name].of_version(ids)
+                    created.append(version.model_copy(update={"aliases": pointing}))
         return created
 
     def _retagged(
@@ -244,7 +247,7 @@ class RegistryReader:
         found: list[ModelVersion | None] = []
         for name, version in index.retagged(query):
             if (name, version) not in seen:
-                with contextlib.suppress(ModelNotFoundError, TransientError):
+                with contextlib.suppress(NotFoundError, TransientError):
                     found.append(self.get_version(name, version))
         return found
 
@@ -278,11 +281,14 @@ class RegistryReader:
             warn_of_incomplete("registered models", self._sources.destination)
         entries = self._journal.everything() if away else self._journal.waiting()
         by_name: dict[str, list[AnyOperation]] = defaultdict(list)
+        new: set[str] = set()
         for operation in operations_of(_not_refused(entries)):
             if isinstance(operation, RegistryOperation):
                 by_name[operation.name].append(operation)
+                if away or isinstance(operation, CreateRegisteredModel):
+                    new.add(operation.name)
         for name, operations in by_name.items():
-            if name in found or name.startswith(query.prefix):
+            if name in found or (name in new and name.startswith(query.prefix)):
                 found[name] = overlay_registered_model(found.get(name), operations, name)
         return tuple(found[name] for name in sorted(found))[: query.max_results]
 
@@ -305,12 +311,76 @@ class RegistryReader:
             if not token or (most is not None and len(found) >= most):
                 return found[:most]
 
-    @staticmethod
-    def _try(question: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    def _registered_model(self, name: str) -> RegisteredModel:
+        """Ask the primary for a registered model, and lay over what waits.
+
+        Raises:
+            NotFoundError: It has none of this name, and the creation of one does not wait.
+            TransientError: It gave no answer.
+        """
+        asked_at = time.time()
+        base: RegisteredModel | None = None
+        missing: NotFoundError | None = None
         try:
-            return question(), None
-        except (TransientError, NotFoundError) as failure:
-            return None, failure
+            base = self._sources.ask(
+                lambda backend: backend.registry.registry_get_registered_model(
+                    name, self._sources.deadline()
+                )
+            )
+        except NotFoundError as answer:
+            missing = answer
+        self._seen.saw_model(base or RegisteredModel(name=name), asked_at)
+        entries = self._journal.waiting(name, (f"model/{name}",))
+        if missing and not _creates_model(entries):
+            raise missing
+        return overlay_registered_model(base, operations_of(entries), name)
+
+    def _version(self, name: str, number: str) -> ModelVersion:
+        """Ask the primary for a version.
+
+        Raises:
+            NotFoundError: It has none of this number: what the journal knows of one was deleted since.
+            TransientError: It gave no answer.
+        """
+        asked_at = time.time()
+        found = self._sources.ask(
+            lambda backend: backend.registry.registry_get_model_version(
+                name, number, self._sources.deadline()
+            )
+        )
+        self._seen.saw_version(found, asked_at)
+        return found
+
+    def _unknown(self, name: str, version: str) -> Exception:
+        """Say why nothing is known of a provisional id: the primary has none such, or is away."""
+        identifier = creation_of(version)
+        try:
+            if identifier:
+                self._sources.ask(
+                    lambda backend: backend.registry.registry_find_by_op_id(
+                        identifier[1], self._sources.deadline()
+                    )
+                )
+        except TransientError as failure:
+            return failure
+        return ModelNotFoundError(f"Model not found: {name}, version {version}.")
+
+    def _known_aliases(self, name: str) -> KnownAliases:
+        return self._seen.known(name, self._journal.of_registered_model(name))
+
+    def _overlaid(
+        self, index: RegistryIndex, base: ModelVersion | None, name: str, ids: frozenset[str]
+    ) -> ModelVersion | None:
+        """Lay what the journal holds over the primary's answer; without one, aliases as last seen."""
+        found = index.overlaid(base, name, ids)
+        if found is None or base is not None:
+            return found
+        known = self._seen.known(name, index.of_aliases(name))
+        return found.model_copy(update={"aliases": known.of_version(ids)})
+
+
+def _creates_model(entries: Iterable[QueuedOperation]) -> bool:
+    return any(isinstance(entry.operation, CreateRegisteredModel) for entry in entries)
 
 
 def _not_refused(entries: Sequence[QueuedOperation]) -> tuple[QueuedOperation, ...]:
