@@ -134,7 +134,7 @@ class ModelRegistryEntry(Value):
         return self.from_version(version, runtime)
 
     def wait(self, timeout: float = 60.0) -> Self:
-        """Wait until the version is on the primary.
+        """Wait until the version is on the primary, and what was written to it.
 
         Args:
             timeout: In seconds.
@@ -159,12 +159,21 @@ class ModelRegistryEntry(Value):
                 )
             if entry.sync_state == "pending":
                 if time.monotonic() >= until:
-                    raise NotDeliveredError(
-                        f"{self.name!r}, model {self.model_id!r}, is not on the primary after "
-                        f"{timeout:g} s. It is kept; deliver it with `hokusai sync`."
-                    )
+                    raise entry._still_waits(timeout)
                 time.sleep(_POLL_SECONDS)
         return entry
+
+    def _still_waits(self, timeout: float) -> NotDeliveredError:
+        what = f"{self.name!r}, model {self.model_id!r}"
+        if self.mlflow_version:
+            return NotDeliveredError(
+                f"{what}, is on the primary as version {self.mlflow_version}, but a change of it waits "
+                f"still after {timeout:g} s. It is kept; deliver it with `hokusai sync`."
+            )
+        return NotDeliveredError(
+            f"{what}, is not on the primary after {timeout:g} s. It is kept; deliver it with "
+            "`hokusai sync`."
+        )
 
     @classmethod
     def from_version(cls, version: ModelVersion, runtime: "Runtime | None" = None) -> Self:

@@ -388,8 +388,9 @@ def _not_refused(entries: Sequence[QueuedOperation]) -> tuple[QueuedOperation, .
 
 
 def _age(version: ModelVersion) -> tuple[int, int, int]:
+    """Sort what waits for its number behind the rest, as it is the newest."""
     number = int(version.version) if version.version.isdigit() else 0
-    return (version.sync_state == "pending", version.creation_timestamp or 0, number)
+    return (number == 0, version.creation_timestamp or 0, number)
 
 
 def _number(version: ModelVersion) -> tuple[bool, int, int]:

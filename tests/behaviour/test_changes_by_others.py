@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hokusai_core import ModelNotFoundError, ModelRegistry, TransientError
+from hokusai_core import ModelNotFoundError, ModelRegistry, NotDeliveredError, TransientError
 from hokusai_core.clock import Deadline
 from hokusai_core.operations import (
     AnyOperation,
@@ -83,6 +83,29 @@ def answers(registry: ModelRegistry, name: str) -> bool:
         return registry.get_model_version(name, 2).source == "primary"
     except TransientError:
         return False
+
+
+def test_a_waiting_change_makes_no_version_new(failing: Stack) -> None:
+    registry, name = failing.registry(), failing.model_name()
+    three(registry, name)
+    with failing.outage():
+        registry.set_model_version_tags(name, 1, {"note": "new"})
+        assert numbers(registry, name) == ["3", "2", "1"]
+        registry.register_baseline("s3://bucket/m", name, model_id=f"{name} 4")
+        assert numbers(registry, name) == ["", "3", "2", "1"]
+    assert wait_for(lambda: answers(registry, name), 30)
+    assert numbers(registry, name) == ["", "3", "2", "1"]
+    assert [each.version for each in registry.search_model_versions(name, max_results=2)][1:] == [
+        "3"
+    ]
+    changed = registry.get_model_by_id(f"{name} 1")
+    assert (changed.mlflow_version, changed.sync_state) == ("1", "pending")
+    with pytest.raises(NotDeliveredError, match="as version 1, but a change of it waits"):
+        changed.wait(0)
+
+
+def numbers(registry: ModelRegistry, name: str) -> list[str]:
+    return [entry.mlflow_version for entry in registry.list_models_by_type(name)]
 
 
 def test_an_alias_that_others_set_is_not_denied_in_an_outage(failing: Stack) -> None:
