@@ -75,8 +75,8 @@ def _uris(runtime: "Runtime", model: str) -> Any:
     if reference is not None and reference.kind != "logged":
         yield reference.uri
     if reference is None or "models:/" not in model:
-        query = VersionQuery(tags={"model_id": model}, max_results=1)
-        for version in runtime.registry.search_versions(query):
+        version = runtime.registry.find_version(VersionQuery(tags={"model_id": model}))
+        if version is not None:
             yield f"models:/{version.name}/{version.version}"
     if reference is not None and reference.kind == "logged":
         yield reference.uri

@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from hokusai_core import ModelNotFoundError, ModelRegistry, NotDeliveredError, TransientError
+from hokusai_core import (
+    ModelNotFoundError,
+    ModelRegistry,
+    NotDeliveredError,
+    TransientError,
+    UnavailableError,
+)
 from hokusai_core.clock import Deadline
 from hokusai_core.operations import (
     AnyOperation,
@@ -168,6 +174,17 @@ def test_what_is_seen_later_counts(failing: Stack) -> None:
     assert latest(registry, name) == "3"
     with failing.outage(), pytest.raises(ModelNotFoundError):
         registry.get_model_version_by_alias(name, "production")
+
+
+def test_a_comparison_denies_no_model_in_an_outage(failing: Stack) -> None:
+    manager, name = failing.manager(), failing.model_name()
+    by_others(failing, CreateRegisteredModel(name=name))
+    for number in "12":
+        tags = {"model_id": f"{name} {number}"}
+        by_others(failing, CreateModelVersion(name=name, source="s3://bucket/m", tags=tags))
+    data = {"features": [[0.0], [1.0]], "labels": [0, 1]}
+    with failing.outage(), pytest.raises(UnavailableError, match="cannot be loaded"):
+        manager.compare_models(f"{name} 1", f"{name} 2", data)
 
 
 def test_the_newest_that_is_known_here_is_not_surely_the_newest(
