@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 from hokusai_core.backends import OpenBackend
 from hokusai_core.clock import Clock, Deadline
-from hokusai_core.entities import Receipt
+from hokusai_core.entities import ModelVersion, Receipt
 from hokusai_core.errors import AlreadyExistsError, BackendError, ConflictError
 from hokusai_core.hookspecs import Journal
 from hokusai_core.identifiers import OP_ID_TAG, IdKind, creation_of
@@ -17,6 +17,7 @@ from hokusai_core.operations import (
     CreateModelVersion,
     CreateRun,
     SetAlias,
+    SetModelVersionTags,
 )
 from hokusai_core.queries import VersionQuery
 from hokusai_core.search_pauses import SearchPauses
@@ -124,8 +125,10 @@ class PrimaryLookups:
             f"move to {wanted or 'nothing'} was queued, {seen}. Move it again if that still holds."
         )
 
-    def refuse_taken_model_id(self, operation: CreateModelVersion, deadline: Deadline) -> None:
-        """Refuse a version whose ``model_id`` another one got on the primary while it waited.
+    def refuse_taken_model_id(
+        self, operation: CreateModelVersion | SetModelVersionTags, deadline: Deadline
+    ) -> None:
+        """Refuse to give a version a ``model_id`` that another one got on the primary meanwhile.
 
         Raises:
             AlreadyExistsError: Another version has it.
@@ -140,11 +143,11 @@ class PrimaryLookups:
                 query.model_copy(update={"page_token": token}), deadline
             )
             for version in page.items:
-                if version.tags.get(OP_ID_TAG) != operation.op_id:
+                if not _is_of(version, operation):
                     raise AlreadyExistsError(
                         f"model_id {model_id!r} was registered elsewhere meanwhile, as "
-                        f"{version.name} version {version.version}. Discard this one, or register "
-                        "its model under another id."
+                        f"{version.name} version {version.version}. Discard this one, or give its "
+                        "model another id."
                     )
             token = page.next_page_token
             if not token:
@@ -177,3 +180,10 @@ class PrimaryLookups:
             raise UnknownIdError(identifier)
         self._pauses.forget(identifier)
         return found[0]
+
+
+def _is_of(version: ModelVersion, operation: CreateModelVersion | SetModelVersionTags) -> bool:
+    """Whether it is the version that the operation makes, or writes to."""
+    if isinstance(operation, CreateModelVersion):
+        return version.tags.get(OP_ID_TAG) == operation.op_id
+    return (version.name, version.version) == (operation.name, operation.version)

@@ -15,6 +15,7 @@ from hokusai_core.errors import (
 )
 from hokusai_core.identifiers import OP_ID_TAG, new_op_id
 from hokusai_core.metadata_objects import is_metadata_object, own_metrics
+from hokusai_core.model_ids import taken
 from hokusai_core.model_sources import ModelSource
 from hokusai_core.operations import DeleteModelVersion
 from hokusai_core.queries import VersionQuery
@@ -255,7 +256,7 @@ class ModelRegistrations(ModelEdits):
                     VersionQuery(tags={model_tags.MODEL_ID: model_id})
                 )
             if known:
-                raise _taken(model_id, known)
+                raise taken(model_id, known)
             yield
 
     def _create_version(
@@ -297,7 +298,7 @@ class ModelRegistrations(ModelEdits):
         fallback = self.runtime.fallback
         if made.sync_state == "delivered" or not (fallback and fallback.discard((op_id,))):
             self.runtime.router.write(DeleteModelVersion(name=made.name, version=made.version))
-        raise _taken(model_id, first)
+        raise taken(model_id, first)
 
 
 def _chosen_id(model_id: str | None, tags: Mapping[str, str]) -> str | None:
@@ -308,13 +309,6 @@ def _chosen_id(model_id: str | None, tags: Mapping[str, str]) -> str | None:
             f"model_id is given as {model_id!r}, and as {tagged!r} among the tags: give it once."
         )
     return tagged if model_id is None else model_id
-
-
-def _taken(model_id: str, known: ModelVersion) -> AlreadyExistsError:
-    return AlreadyExistsError(
-        f"model_id {model_id!r} is registered already, as {known.name} version {known.version}. "
-        "Choose another, or leave it out."
-    )
 
 
 def _entry_of_answer(answer: Mapping[str, Any], run_id: str) -> ModelRegistryEntry:

@@ -5,6 +5,7 @@ from typing import Any
 
 from hokusai_core import limits, model_tags, validation
 from hokusai_core.errors import InvalidInputError
+from hokusai_core.model_ids import alone_with
 from hokusai_core.operations import (
     DeleteAlias,
     DeleteModelVersion,
@@ -21,14 +22,19 @@ class ModelEdits(ModelLookups):
     def set_model_version_tags(
         self, name: str, version: str | int, tags: Mapping[str, Any]
     ) -> None:
-        """Set tags of a version; the last value stays. At most 100,000 characters each."""
-        self.runtime.router.write(
-            SetModelVersionTags(
-                name=validation.model_name(name),
-                version=validation.version(version),
-                tags=validation.registry_tags(tags),
-            )
+        """Set tags of a version; the last value stays. At most 100,000 characters each.
+
+        Raises:
+            AlreadyExistsError: A ``model_id`` among them is another version's.
+        """
+        operation = SetModelVersionTags(
+            name=validation.model_name(name),
+            version=validation.version(version),
+            tags=validation.registry_tags(tags),
         )
+        model_id = operation.tags.get(model_tags.MODEL_ID, "")
+        with alone_with(self.runtime, model_id, operation.name, operation.version):
+            self.runtime.router.write(operation)
 
     def update_model_tags(
         self, model_name: str, version: str | int, tags: Mapping[str, Any]
@@ -42,6 +48,7 @@ class ModelEdits(ModelLookups):
 
         Raises:
             InvalidInputError: A value is wrong. Nothing was written.
+            AlreadyExistsError: A ``model_id`` among them is another version's.
             ModelNotFoundError: There is no such version.
         """
         checked = validation.registry_tags(tags)

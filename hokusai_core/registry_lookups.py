@@ -9,11 +9,11 @@ from typing import Any
 
 from hokusai_core import model_tags, validation
 from hokusai_core.entities import ModelVersion, RegisteredModel
-from hokusai_core.errors import ModelNotFoundError
+from hokusai_core.errors import InvalidInputError, ModelNotFoundError, TransientError
 from hokusai_core.kept_folders import keep_while_used
 from hokusai_core.lineage import ModelLineage, trace
 from hokusai_core.model_files import load_model
-from hokusai_core.model_uris import shown_uri
+from hokusai_core.model_uris import parse_model_name, shown_uri
 from hokusai_core.queries import ModelQuery, VersionQuery
 from hokusai_core.registry_base import RegistryPart
 from hokusai_core.registry_entry import ModelRegistryEntry
@@ -138,17 +138,38 @@ class ModelLookups(RegistryPart):
     def get_model_by_id(self, model_id: str) -> ModelRegistryEntry:
         """Get the entry with one of Hokusai's model ids, with one query.
 
+        A version without a tag ``model_id`` has the id ``name/version``, as its entry shows it.
+
         Raises:
             ModelNotFoundError: No version carries the id.
             TransientError: The primary is away, and the id is not known without it.
         """
         checked = validation.text(model_id, "model_id", empty=False)
-        found = self.runtime.registry.find_version(
-            VersionQuery(tags={model_tags.MODEL_ID: checked})
-        )
+        query = VersionQuery(tags={model_tags.MODEL_ID: checked})
+        try:
+            found = self.runtime.registry.find_version(query)
+        except TransientError:
+            found = self._without_id(checked)
+            if found is None:
+                raise
+        found = found or self._without_id(checked)
         if found is None:
             raise ModelNotFoundError(f"Model not found: {checked}.")
         return self._entry(found)
+
+    def _without_id(self, model_id: str) -> ModelVersion | None:
+        """Give the version that an id ``name/version`` means: it has no other, in a tag."""
+        try:
+            reference = parse_model_name(model_id)
+        except InvalidInputError:
+            return None
+        if reference.kind != "version" or model_id != f"{reference.name}/{reference.version}":
+            return None
+        try:
+            found = self.runtime.registry.get_version(reference.name, reference.version)
+        except ModelNotFoundError:
+            return None
+        return None if model_tags.MODEL_ID in found.tags else found
 
     def get_model_lineage(self, model_id: str) -> ModelLineage:
         """Follow a model back to its first baseline.

@@ -47,6 +47,7 @@ from hokusai_core.operations import (
     CreateModelVersion,
     LogArtifact,
     LogBatch,
+    SetModelVersionTags,
 )
 from hokusai_core.parcels import Parcel, creations_first, first_parcels
 from hokusai_core.poison import PoisonGuard
@@ -367,7 +368,10 @@ class SyncWorker:
                 self._keep_lease(progress)
             elif isinstance(operation, AliasOperation):
                 self._lookups.refuse_moved_alias(operation, deadline)
-            if isinstance(operation, CreateModelVersion) and MODEL_ID in operation.tags:
+            if (
+                isinstance(operation, CreateModelVersion | SetModelVersionTags)
+                and MODEL_ID in operation.tags
+            ):
                 self._lookups.refuse_taken_model_id(operation, deadline)
                 deadline = Deadline(self._settings.write_timeout, self._clock)
                 self._keep_lease(progress)

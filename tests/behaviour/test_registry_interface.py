@@ -206,6 +206,45 @@ def test_what_a_model_holds_is_data_in_every_look_up(stack: Stack) -> None:
         registry.get_model_by_id(f"{name} %")
 
 
+def test_a_version_without_a_model_id_is_found_by_its_name_and_number(stack: Stack) -> None:
+    registry, name = stack.registry(), stack.model_name()
+    for _ in range(2):
+        registry.register_model("s3://bucket/m", name)
+    last, first = registry.list_models_by_type(name)
+    assert (last.model_id, first.model_id) == (f"{name}/2", f"{name}/1")
+    assert registry.get_model_by_id(f"{name}/1") == first
+    improved = registry.register_improved_model("s3://bucket/m", f"{name}/1", {"f1": 0.1}, "0x")
+    lineage = registry.get_model_lineage(improved.model_id)
+    assert [entry.model_id for entry in lineage.entries] == [f"{name}/1", improved.model_id]
+    assert registry.rollback_model(name, f"{name}/1")
+    assert registry.delete_model_version(f"{name}/2")
+    # One that has an id of its own has no other.
+    for unknown in (
+        f"{name}/2",
+        f"{name}/3",
+        f"models:/{name}/1",
+        f"{name}@production",
+        f"{name}/x",
+    ):
+        with pytest.raises(ModelNotFoundError):
+            registry.get_model_by_id(unknown)
+
+
+def test_a_tag_gives_no_model_id_of_another_version(stack: Stack) -> None:
+    registry, name = stack.registry(), stack.model_name()
+    for number in "12":
+        registry.register_baseline("s3://bucket/m", name, model_id=f"{name} {number}")
+    for call in (registry.update_model_tags, registry.set_model_version_tags):
+        with pytest.raises(AlreadyExistsError, match=f"{name} version 1"):
+            call(name, 2, {"model_id": f"{name} 1", "team": "a"})
+        call(name, 2, {"model_id": f"{name} 2"})
+    assert "team" not in registry.get_model_version(name, 2).tags
+    registry.update_model_tags(name, 2, {"model_id": f"{name} new"})
+    assert registry.get_model_by_id(f"{name} new").mlflow_version == "2"
+    registry.update_model_tags(name, 1, {"model_id": f"{name} 2"})
+    assert registry.get_model_by_id(f"{name} 2").mlflow_version == "1"
+
+
 def test_an_entry_is_a_value_that_can_be_looked_up_again(stack: Stack) -> None:
     registry, name = stack.registry(), stack.model_name()
     entry = registry.register_baseline("s3://bucket/m", name, model_id=f"{name} 1")

@@ -118,6 +118,9 @@ def test_what_was_registered_in_health_is_known_in_an_outage(
         lineage = reader.get_model_lineage(f"{name} 2")
         assert [entry.mlflow_version for entry in lineage.entries] == ["1", "2"]
         assert [each["version"] for each in reader.list_models_by_token(token.lower())] == ["3"]
+        assert reader.get_model_by_id(f"{name}/3").mlflow_version == "3"
+        with pytest.raises(TransientError):
+            reader.get_model_by_id(f"{name}/4")
         improved = reader.register_improved_model(
             "s3://bucket/m", f"{name} 2", {"auroc": 0.1}, "0x", model_id=f"{name} 3"
         )
@@ -214,3 +217,28 @@ def test_an_id_that_got_taken_meanwhile_is_a_dead_letter(
     assert "registered elsewhere meanwhile" in dead.error
     assert [version.version for version in here.search_model_versions(name)] == ["1"]
     close(here)
+
+
+@pytest.mark.parametrize("kind", ["mlflow-sqlite"])
+def test_a_tag_with_an_id_that_got_taken_meanwhile_is_a_dead_letter(
+    make_stack: Callable[[str], Stack], kind: str, tmp_path: Path
+) -> None:
+    failing = make_stack(kind)
+    failing.settings = failing.settings.model_copy(update={"auto_sync": False})
+    registry, name = failing.registry(), failing.model_name()
+    settings = failing.settings.model_copy(update={"data_dir": tmp_path / "another machine"})
+    elsewhere = ModelRegistry(failing.tracking_uri, settings=settings)
+    made = registry.register_baseline("s3://bucket/m", name, model_id=f"{name} 1")
+    registry.register_baseline("s3://bucket/m", name, model_id=f"{name} 2")
+    with failing.outage():
+        registry.update_model_tags(name, 1, {"model_id": f"{name} 1", "note": "its own"})
+        registry.update_model_tags(name, 1, {"model_id": f"{name} taken"})
+        with pytest.raises(AlreadyExistsError):
+            registry.update_model_tags(name, 2, {"model_id": f"{name} taken"})
+    elsewhere.register_baseline("s3://bucket/m", name, model_id=f"{name} taken")
+    registry.runtime.drain().run(wait_seconds=30.0, stop=threading.Event())
+    found = made.refresh()
+    assert (found.model_id, found.tags["note"]) == (f"{name} 1", "its own")
+    dead = registry.runtime.sources.entries(states=("dead",))
+    assert ["registered elsewhere meanwhile" in entry.error for entry in dead] == [True]
+    close(elsewhere)
