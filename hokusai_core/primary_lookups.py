@@ -2,6 +2,7 @@
 
 import logging
 from collections import OrderedDict
+from typing import get_args
 
 from hokusai_core.backends import OpenBackend
 from hokusai_core.clock import Clock, Deadline
@@ -9,6 +10,7 @@ from hokusai_core.entities import ModelVersion, Receipt
 from hokusai_core.errors import AlreadyExistsError, BackendError, ConflictError
 from hokusai_core.hookspecs import Journal
 from hokusai_core.identifiers import OP_ID_TAG, IdKind, creation_of
+from hokusai_core.journal import EntryQuery, EntryState
 from hokusai_core.model_tags import MODEL_ID
 from hokusai_core.operations import (
     AliasOperation,
@@ -25,6 +27,7 @@ from hokusai_core.search_pauses import SearchPauses
 logger = logging.getLogger(__name__)
 
 _REMEMBERED_IDS = 10_000
+_ALL_STATES = get_args(EntryState)
 
 
 class UnknownIdError(Exception):
@@ -124,6 +127,24 @@ class PrimaryLookups:
             f"Alias {operation.alias!r} of {operation.name!r} points to version {current}; when the "
             f"move to {wanted or 'nothing'} was queued, {seen}. Move it again if that still holds."
         )
+
+    def refuse_tags_of_no_move(self, operation: SetModelVersionTags) -> None:
+        """Refuse tags that tell of a move of an alias which did not reach the primary.
+
+        Raises:
+            ConflictError: It was refused, or given up.
+        """
+        if not operation.follows:
+            return
+        query = EntryQuery(op_ids=(operation.follows,), states=_ALL_STATES)
+        state = next((entry.state for entry in self._journal.journal_read(query)), "not known here")
+        if state != "delivered":
+            raise ConflictError(
+                f"The tags {', '.join(sorted(operation.tags))} of {operation.name!r}, version "
+                f"{operation.version}, tell of a move of an alias that is {state}; they were not set. "
+                f"`hokusai queue show {operation.follows}` tells of the move. Retry both, or discard "
+                "both."
+            )
 
     def refuse_taken_model_id(
         self, operation: CreateModelVersion | SetModelVersionTags, deadline: Deadline

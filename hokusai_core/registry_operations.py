@@ -1,6 +1,8 @@
 """Writes to the model registry."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from hokusai_core.identifiers import IdKind
 from hokusai_core.operation_base import Operation, Specification
@@ -99,15 +101,33 @@ class VersionOperation(RegistryOperation):
 
 
 class SetModelVersionTags(VersionOperation):
-    """Set tags of a version; the last writer wins. Harmless to repeat."""
+    """Set tags of a version; the last writer wins. Harmless to repeat.
+
+    ``follows`` is the ``op_id`` of a queued move of an alias that the tags tell of, "" for none: they
+    are queued behind it, and where it does not reach the primary, they do not either.
+    """
 
     kind: Literal["set_model_version_tags"] = "set_model_version_tags"
     tags: dict[str, str]
+    follows: str = ""
 
     @property
     def late_effects_matter(self) -> bool:
         """A late tag would undo a later one."""
         return True
+
+    @property
+    def after(self) -> frozenset[str]:
+        """The move that the tags tell of."""
+        return frozenset({f"move/{self.follows}"} if self.follows else ())
+
+    @model_serializer(mode="wrap")
+    def _as_older_releases(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what follows nothing: an older release knows no such field."""
+        fields: dict[str, Any] = serialize(self)
+        if not self.follows:
+            fields.pop("follows", None)
+        return fields
 
 
 class DeleteModelVersion(VersionOperation):
@@ -168,6 +188,11 @@ class SetAlias(AliasOperation):
 
     kind: Literal["set_alias"] = "set_alias"
     version: str
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """The move, for tags that tell of it."""
+        return frozenset({f"move/{self.op_id}"})
 
 
 class DeleteAlias(AliasOperation):

@@ -31,6 +31,7 @@ from hokusai_core.operations import (
     LogBatch,
     Operation,
     RunOperation,
+    SetModelVersionTags,
 )
 from hokusai_core.outages import OutageReporter
 from hokusai_core.queued_delivery import PENDING, QueuedDelivery, WriteResult
@@ -168,7 +169,7 @@ class Router:
         return self._ids.canonical(operation)
 
     def _write(self, operation: AnyOperation, open_content: OpenContent | None) -> WriteResult:
-        if self._fallback and self._has_to_queue(operation):
+        if self._fallback and (_follows_queued(operation) or self._has_to_queue(operation)):
             return self._queue(self._fallback, operation, open_content, None)
         if self._fallback and self._late_effects(operation) > 0:
             try:
@@ -371,6 +372,11 @@ def _attaches(operation: AnyOperation) -> bool:
     return isinstance(operation, RunOperation) or (
         operation.creates is None and not isinstance(operation, CreateRegisteredModel)
     )
+
+
+def _follows_queued(operation: AnyOperation) -> bool:
+    """Whether an operation goes with one that waits, whatever became of that meanwhile."""
+    return isinstance(operation, SetModelVersionTags) and bool(operation.follows)
 
 
 def _may_be_stored(cause: BaseException) -> bool:

@@ -368,6 +368,8 @@ class SyncWorker:
                 self._keep_lease(progress)
             elif isinstance(operation, AliasOperation):
                 self._lookups.refuse_moved_alias(operation, deadline)
+            elif isinstance(operation, SetModelVersionTags):
+                self._lookups.refuse_tags_of_no_move(operation)
             if (
                 isinstance(operation, CreateModelVersion | SetModelVersionTags)
                 and MODEL_ID in operation.tags

@@ -49,6 +49,14 @@ def test_json_gives_the_same_operation_back(operation: Operation) -> None:
     )
 
 
+def test_tags_that_follow_nothing_are_as_an_older_release_wrote_them() -> None:
+    plain = SetModelVersionTags(name="n", version="1", tags={"a": "b"})
+    following = plain.model_copy(update={"follows": A})
+    assert "follows" not in dump_operation(plain)
+    for operation in (plain, following):
+        assert load_operation(dump_operation(operation)) == operation
+
+
 @given(operation=strategies.operations, data=st.data())
 def test_ids_are_exchanged_there_and_back(operation: Operation, data: st.DataObject) -> None:
     there = {
@@ -186,7 +194,7 @@ def test_streams(operation: Operation, stream: str, lanes: tuple[str, ...] | Non
         (FinalizeLoggedModel(run_id="r", model_id="m-1"), {"artifacts/r", "ready/m-1"}),
         (CreateRegisteredModel(name="n"), {"registered/n"}),
         (CreateModelVersion(op_id=A, name="n", source="s3://x"), {f"id/{VERSION}"}),
-        (SetAlias(name="n", alias="a", version="3"), set()),
+        (SetAlias(op_id=A, name="n", alias="a", version="3"), {f"move/{A}"}),
     ],
 )
 def test_what_comes_true(operation: Operation, provides: set[str]) -> None:
@@ -233,6 +241,7 @@ def test_what_comes_true(operation: Operation, provides: set[str]) -> None:
             set(),
         ),
         (SetModelVersionTags(name="n", version=VERSION, tags={}), {f"id/{VERSION}"}, set()),
+        (SetModelVersionTags(name="n", version="1", tags={}, follows=A), set(), {f"move/{A}"}),
         (SetRegisteredModelTags(name="n", tags={}), {"registered/n"}, set()),
         (
             SetAlias(name="n", alias="a", version=VERSION),
