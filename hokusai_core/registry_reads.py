@@ -12,7 +12,7 @@ from hokusai_core.errors import ModelNotFoundError, NotFoundError, TransientErro
 from hokusai_core.identifiers import creation_of
 from hokusai_core.incomplete import warn_of_incomplete
 from hokusai_core.journal import QueuedOperation
-from hokusai_core.operations import AnyOperation, CreateRegisteredModel, RegistryOperation
+from hokusai_core.operations import CreateRegisteredModel, RegistryOperation
 from hokusai_core.overlay import overlay_registered_model
 from hokusai_core.queries import ModelQuery, VersionQuery
 from hokusai_core.reading import Sources, operations_of
@@ -49,9 +49,7 @@ class RegistryReader:
             entries = _not_refused(self._journal.of_registered_model(name))
             if not entries:
                 raise
-        model = overlay_registered_model(None, operations_of(entries), name)
-        known = self._seen.known(name, entries)
-        return model.model_copy(update={"aliases": known.pointing()})
+        return self._without_primary(name, entries)
 
     def known_alias(self, name: str, alias: str) -> str | None:
         """Give the version that an alias points to by what was seen last, and the journal: "" for none.
@@ -280,16 +278,15 @@ class RegistryReader:
         if away:
             warn_of_incomplete("registered models", self._sources.destination)
         entries = self._journal.everything() if away else self._journal.waiting()
-        by_name: dict[str, list[AnyOperation]] = defaultdict(list)
-        new: set[str] = set()
-        for operation in operations_of(_not_refused(entries)):
-            if isinstance(operation, RegistryOperation):
-                by_name[operation.name].append(operation)
-                if away or isinstance(operation, CreateRegisteredModel):
-                    new.add(operation.name)
-        for name, operations in by_name.items():
-            if name in found or (name in new and name.startswith(query.prefix)):
-                found[name] = overlay_registered_model(found.get(name), operations, name)
+        by_name: dict[str, list[QueuedOperation]] = defaultdict(list)
+        for entry in _not_refused(entries):
+            if isinstance(entry.operation, RegistryOperation):
+                by_name[entry.operation.name].append(entry)
+        for name, own in by_name.items():
+            if name in found:
+                found[name] = overlay_registered_model(found[name], operations_of(own), name)
+            elif name.startswith(query.prefix) and (away or _creates_model(own)):
+                found[name] = self._without_primary(name, own)
         return tuple(found[name] for name in sorted(found))[: query.max_results]
 
     def download_model(self, name: str, version: str, destination: Path) -> Path:
@@ -334,6 +331,11 @@ class RegistryReader:
         if missing and not _creates_model(entries):
             raise missing
         return overlay_registered_model(base, operations_of(entries), name)
+
+    def _without_primary(self, name: str, entries: Sequence[QueuedOperation]) -> RegisteredModel:
+        model = overlay_registered_model(None, operations_of(entries), name)
+        known = self._seen.known(name, entries)
+        return model.model_copy(update={"aliases": known.pointing()})
 
     def _version(self, name: str, number: str) -> ModelVersion:
         """Ask the primary for a version.

@@ -137,7 +137,10 @@ class SeenAliases:
 
 
 def _is_news(entry: QueuedOperation, sight: _Sight | None) -> bool:
-    """Whether an operation came, or will come, to the primary later than the alias was seen."""
-    if sight is None or entry.state == "waiting":
+    """Whether an operation came, or will come, to the primary later than the alias was seen.
+
+    By this machine's clock where it was written here, whatever the time is in the journal.
+    """
+    if sight is None or entry.state == "waiting" or entry.operation is None:
         return True
-    return entry.settled_at is None or entry.settled_at >= sight.at
+    return max(entry.operation.created_at / 1000, entry.settled_at or 0.0) > sight.at

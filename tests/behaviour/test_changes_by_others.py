@@ -141,6 +141,8 @@ def test_in_an_outage_an_alias_points_where_it_was_seen_last(failing: Stack) -> 
         assert (entry.mlflow_version, entry.aliases) == ("1", ("production",))
         assert entry.source == "fallback"
         assert registry.get_registered_model(name).aliases == {"canary": "2", "production": "1"}
+        (listed,) = registry.list_registered_models(name)
+        assert listed.aliases == {"canary": "2", "production": "1"}
         assert registry.get_model_by_id(f"{name} 1").aliases == ("production",)
         with pytest.raises(ModelNotFoundError):
             registry.get_model_version_by_alias(name, "no-such-alias")

@@ -286,3 +286,28 @@ def test_searched_versions_tell_their_aliases(
         for name in names
         for number in "12"
     }
+
+
+def test_a_registered_model_that_another_client_deleted_is_gone(
+    client: MlflowClient, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    """Also while a change of it waits; what the journal knows of it answers in an outage only."""
+    loaded = Settings.load(data_dir=tmp_path, request_timeout=20, auto_sync=False, **_FAST)
+    registry, name = ModelRegistry(proxy.url, settings=loaded), unique("gone")
+    registry.register_baseline("s3://bucket/m", name, model_id=name)
+    registry.set_alias(name, "production", 1)
+    client.delete_registered_model(name)
+    proxy.mode = "refuse"
+    registry.set_alias(name, "canary", 1)
+    assert registry.get_registered_model(name).aliases == {"canary": "1", "production": "1"}
+    proxy.mode = "pass"
+    circuit = registry.runtime.circuits.primary
+    assert wait_for(lambda: circuit.seconds_until_probe() == 0, 10)
+    with pytest.raises(ModelNotFoundError):
+        registry.get_registered_model(name)
+    with pytest.raises(ModelNotFoundError):
+        registry.get_model_version_by_alias(name, "production")
+    assert registry.get_latest_model(name) is None
+    assert registry.list_registered_models(name) == []
+    assert registry.search_model_versions(name) == []
+    registry.runtime.close_connections()
