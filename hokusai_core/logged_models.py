@@ -106,7 +106,7 @@ class ModelLogger:
             list(contents_of_folder(folder, None)),
             (MODEL_FILE,),
         )
-        finalized = router.write(FinalizeLoggedModel(run_id=run_id, model_id=model_id))
+        finalized = router.write(FinalizeLoggedModel(run_id=run_id, model_id=model_id, name=name))
         return LoggedModelInfo(
             name=name,
             model_uri=f"models:/{model_id}",

@@ -69,22 +69,13 @@ class CreateModelVersion(RegistryOperation):
 
     @property
     def requires(self) -> frozenset[str]:
-        """The registered model, and the model's files."""
+        """The registered model, and the model's files, which ``runs:/id/name`` may mean, too."""
         needed = {f"registered/{self.name}"}
         if self.model_id:
             needed.add(f"ready/{self.model_id}")
         if self.source.startswith("runs:/"):
             needed.add(f"file/run/{self.source.removeprefix('runs:/')}")
         return super().requires | needed
-
-    @property
-    def after(self) -> frozenset[str]:
-        """``runs:/id/name`` may mean a logged model, of which files may be under way to the primary.
-
-        Which one is only asked on delivery, where the primary was away before.
-        """
-        under_run = self.source.startswith("runs:/") and self.run_id
-        return frozenset({f"artifacts/{self.run_id}"} if under_run else ())
 
 
 class VersionOperation(RegistryOperation):

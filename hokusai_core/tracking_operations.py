@@ -200,12 +200,16 @@ class CreateLoggedModel(RunOperation):
 
 
 class FinalizeLoggedModel(RunOperation):
-    """Mark a logged model as ready and as an output of its run. Harmless to repeat."""
+    """Mark a logged model as ready and as an output of its run. Harmless to repeat.
+
+    ``name`` is the model's: a version whose source is ``runs:/run_id/name`` waits for it.
+    """
 
     reference_fields: ClassVar[tuple[str, ...]] = ("run_id", "model_id")
 
     kind: Literal["finalize_logged_model"] = "finalize_logged_model"
     model_id: str
+    name: str = ""
 
     @property
     def stream(self) -> str:
@@ -214,8 +218,9 @@ class FinalizeLoggedModel(RunOperation):
 
     @property
     def provides(self) -> frozenset[str]:
-        """The model is complete."""
-        return frozenset({f"artifacts/{self.run_id}", f"ready/{self.model_id}"})
+        """The model is complete, under its id and under its name."""
+        named = {f"file/run/{self.run_id}/{self.name}"} if self.name else set()
+        return frozenset({f"artifacts/{self.run_id}", f"ready/{self.model_id}"} | named)
 
     @property
     def requires(self) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """The command with its commands, and what becomes of their errors."""
 
+import contextlib
 import io
 import sys
 from importlib.metadata import version
@@ -78,6 +79,8 @@ application.add_typer(database, name="db")
 def main() -> None:
     """Run the command; the entry point ``hokusai``."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # The terminal's encoding may have no character for what a user named something.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        # The terminal's encoding may have no character for what a user named something. What cannot be
+        # set so (a pipe that took the place of a file) is used as it is.
+        with contextlib.suppress(OSError):
+            sys.stdout.reconfigure(errors="backslashreplace")
     application(prog_name="hokusai")

@@ -1,5 +1,7 @@
 """``runs:/run_id/name`` means the model that the run logged, also where the primary cannot say so."""
 
+import hashlib
+import io
 from pathlib import Path
 
 import pytest
@@ -7,12 +9,21 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 from hokusai_core import (
+    ExperimentManager,
     ModelRegistry,
     ModelVersion,
+    RejectedError,
     Settings,
+    SyncQueue,
     TransientError,
 )
 from hokusai_core.errors import RateLimitedError
+from hokusai_core.operations import (
+    ArtifactOwner,
+    CreateLoggedModel,
+    FinalizeLoggedModel,
+    LogArtifact,
+)
 from hokusai_core.testing import MockBackend
 from tests.behaviour.stack import Stack
 from tests.support.waiting import wait_for
@@ -97,3 +108,34 @@ def test_no_answer_is_not_taken_for_no_model(
     with pytest.raises(TransientError):
         registry.load_model(uri)
     assert (registry.load_model(uri).predict(X) == model.predict(X)).all()
+
+
+def test_a_model_of_which_files_are_under_way_is_waited_for(
+    mock: MockBackend, registry: ModelRegistry
+) -> None:
+    manager = ExperimentManager(registry, experiment_name="half")
+    run = manager.start_run()
+    write = registry.runtime.router.write
+    experiment_id = run.get().info.experiment_id
+    creation = CreateLoggedModel(run_id=run.run_id, experiment_id=experiment_id, name="late")
+    model_id = write(creation).identifier
+    mock.down()
+    owner = ArtifactOwner(kind="model", id=model_id)
+    digest = hashlib.sha256(b"data").hexdigest()
+    file = LogArtifact(run_id=run.run_id, owner=owner, path="data", size=4, sha256=digest)
+    write(file, lambda: io.BytesIO(b"data"))
+    write(FinalizeLoggedModel(run_id=run.run_id, model_id=model_id, name="late"))
+    registry.register_model(f"runs:/{run.run_id}/late", "half")
+    mock.reject("log_artifact", RejectedError("no room"))
+    mock.up()
+    queue = SyncQueue(registry.runtime.settings, backend=mock)
+    assert wait_for(lambda: [each.op_id for each in queue.entries(("dead",))] == [file.op_id], 30)
+    assert {each.kind for each in queue.show(file.op_id).dependents} == {
+        "finalize_logged_model",
+        "create_model_version",
+    }
+    mock.accept("log_artifact")
+    queue.retry([file.op_id])
+    registry.runtime.drainer.wake(at_once=True)
+    (version,) = delivered_versions(registry, "half", 1)
+    assert (version.source_uri, version.model_id) == (f"models:/{model_id}", model_id)

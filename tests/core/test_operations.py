@@ -192,6 +192,10 @@ def test_streams(operation: Operation, stream: str, lanes: tuple[str, ...] | Non
             {f"id/{MODEL}", "artifacts/r"},
         ),
         (FinalizeLoggedModel(run_id="r", model_id="m-1"), {"artifacts/r", "ready/m-1"}),
+        (
+            FinalizeLoggedModel(run_id="r", model_id="m-1", name="best"),
+            {"artifacts/r", "ready/m-1", "file/run/r/best"},
+        ),
         (CreateRegisteredModel(name="n"), {"registered/n"}),
         (CreateModelVersion(op_id=A, name="n", source="s3://x"), {f"id/{VERSION}"}),
         (SetAlias(op_id=A, name="n", alias="a", version="3"), {f"move/{A}"}),
@@ -233,7 +237,7 @@ def test_what_comes_true(operation: Operation, provides: set[str]) -> None:
         (
             CreateModelVersion(name="n", source="runs:/r/model", run_id="r"),
             {"registered/n", "file/run/r/model"},
-            {"artifacts/r"},
+            set(),
         ),
         (
             CreateModelVersion(name="n", source=f"models:/{MODEL}", model_id=MODEL, run_id=RUN),
