@@ -108,13 +108,12 @@ def test_an_escaped_cell_keeps_its_colours() -> None:
     assert [(span.start, span.end, span.style) for span in shown.spans] == [(4, 7, "red")]
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252"])
 @pytest.mark.parametrize(
     "arguments",
     [("status",), ("status", "--json"), ("sync", "--wait", "0"), ("queue", "list", "--waiting")],
 )
-def test_every_encoding_takes_what_is_printed(encoding: str, arguments: tuple[str, ...]) -> None:
-    """A name may hold what the terminal's encoding has no character for."""
+def test_every_encoding_takes_what_is_printed(arguments: tuple[str, ...]) -> None:
+    """A name may hold what the terminal's encoding has no character for; ASCII has the fewest."""
     manager = ExperimentManager(
         "🎉 é", mlflow_tracking_uri=REFUSED_URL, settings=Settings.load(auto_sync=False)
     )
@@ -122,12 +121,12 @@ def test_every_encoding_takes_what_is_printed(encoding: str, arguments: tuple[st
     manager.runtime.close_connections()
     done = subprocess.run(
         [sys.executable, "-m", "hokusai_core", *arguments, "--tracking-uri", REFUSED_URL],
-        env=os.environ | {"PYTHONIOENCODING": encoding},
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
         capture_output=True,
         check=False,
         timeout=120,
     )
-    printed = done.stdout.decode(encoding)
+    printed = done.stdout.decode("ascii")
     assert b"Traceback" not in done.stderr
     assert done.returncode == (0 if arguments[0] == "queue" else 1)
     if "--json" in arguments:
