@@ -16,7 +16,7 @@ from tests.support.fault_proxy import FaultProxy
 from tests.support.mlflow_server import MlflowServer
 
 EXIT_SECONDS = 1.0
-SLACK_SECONDS = 4.0
+SLACK_SECONDS = 12.0
 SOON = {
     "HOKUSAI_CIRCUIT_OPEN_SECONDS": 0.1,
     "HOKUSAI_CIRCUIT_OPEN_MAX_SECONDS": 0.3,
