@@ -71,8 +71,8 @@ class TokenizedModels(ModelRegistrations):
             event (``state``, ``op_id``, ``error``).
 
         Raises:
-            InvalidInputError: Something is missing or wrong. Nothing was registered.
-            NotFoundError: The run of the URI does not exist.
+            InvalidInputError: Something is missing or wrong. Nothing was registered. That the run of a
+                ``runs:/`` URI exists is not checked.
         """
         uri, name, metric = _required(model_uri, model_name, token_id, metric_name)
         token = model_tags.normalize_token_id(token_id)
