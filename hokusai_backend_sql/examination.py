@@ -25,9 +25,12 @@ def examine(path: Path, role: Role) -> tuple[Finding, ...]:
 
 
 def _findings(path: Path, name: str) -> Iterator[Finding]:
-    # Path.exists would raise where a folder above may not be entered.
-    folder = next(each for each in path.parents if os.access(each, os.F_OK))
-    kind = file_system_of(folder.resolve())
+    # By the table of mounts first: to touch a share whose server is away may take for ever.
+    kind = file_system_of(path.parent)
+    if not is_network_file_system(kind):
+        # Path.exists would raise where a folder above may not be entered.
+        folder = next(each for each in path.parents if os.access(each, os.F_OK))
+        kind = file_system_of(folder.resolve())
     if is_network_file_system(kind):
         yield Finding(
             name=name,

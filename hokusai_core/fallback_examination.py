@@ -29,7 +29,16 @@ class FallbackExamination:
         plugin, self._plugin = self._plugin, None
         if plugin is None:
             return
-        for finding in self._failed(plugin):
+        try:
+            failed = list(self._failed(plugin))
+        except Exception as defect:  # noqa: BLE001 - it is told, and must end no healthy job
+            logger.warning(
+                "Where records of an outage would be kept could not be examined (%s). `hokusai doctor` "
+                "says more.",
+                type(defect).__name__,
+            )
+            return
+        for finding in failed:
             logger.warning(
                 "Records of an outage could not be kept here: %s %s `hokusai doctor` says more.",
                 finding.text,

@@ -2,12 +2,17 @@
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hokusai_backend_sql.examination import examine
+from hokusai_backend_sql.plugin import plugin
 from hokusai_core import ExperimentManager, Settings
+from hokusai_core.fallback_examination import FallbackExamination
+from hokusai_core.findings import Finding
+from hokusai_core.plugins import BackendConfig
 from hokusai_core.testing import MockBackend
 
 NOBODY = 65534
@@ -68,6 +73,26 @@ def test_nothing_is_told_or_made_where_the_folder_can_be_made(
     manager_with(caplog, data_dir=folder).start_run().end()
     assert caplog.messages == []
     assert not folder.exists()
+
+
+def test_what_cannot_be_examined_ends_no_healthy_job(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+
+    def examine_loop(config: BackendConfig) -> tuple[Finding, ...]:
+        return (Finding(name="journal", state="ok", text=str(config.data_dir.stat())),)
+
+    broken = replace(plugin, examine=examine_loop)
+    settings = Settings.load(data_dir=loop)
+    examination = FallbackExamination(
+        broken, lambda role: BackendConfig(settings, role=role, data_dir=loop)
+    )
+    examination.warn_once()
+    examination.warn_once()
+    (message,) = caplog.messages
+    assert "could not be examined (OSError)" in message
 
 
 def test_a_folder_that_this_user_may_not_write_is_found(tmp_path: Path) -> None:
