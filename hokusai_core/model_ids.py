@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def alone_with(runtime: "Runtime", model_id: str, name: str, version: str) -> Iterator[None]:
+def alone_with(
+    runtime: "Runtime", model_id: str, name: str = "", version: str = ""
+) -> Iterator[None]:
     """Give a version a model id while no other thread gives the same away, if no other version has it.
 
     Args:
         runtime: The machinery.
         model_id: The id; "" for none.
-        name: The registered model.
-        version: Its version that gets the id, by its number or its provisional id.
+        name: The registered model whose version gets the id, where that is there already.
+        version: That version, by its number or its provisional id; "" for one that is to be made.
 
     Raises:
         AlreadyExistsError: Another version has it. Where the primary is away: by what is known here.
@@ -34,7 +36,7 @@ def alone_with(runtime: "Runtime", model_id: str, name: str, version: str) -> It
         found: tuple[ModelVersion, ...] = ()
         with contextlib.suppress(TransientError):
             found = runtime.registry.in_order_of_coming(VersionQuery(tags={MODEL_ID: model_id}))
-        own = {version, runtime.ids.primary_id(version) or version}
+        own = {version, runtime.ids.primary_id(version) or version} if version else set()
         for other in found:
             if other.name != name or own.isdisjoint(ids_of(other)):
                 raise taken(model_id, other)

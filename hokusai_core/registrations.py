@@ -1,7 +1,6 @@
 """Registering models: baselines, improvements, and any version."""
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +14,7 @@ from hokusai_core.errors import (
 )
 from hokusai_core.identifiers import OP_ID_TAG, new_op_id
 from hokusai_core.metadata_objects import is_metadata_object, own_metrics
-from hokusai_core.model_ids import taken
+from hokusai_core.model_ids import alone_with, taken
 from hokusai_core.model_sources import ModelSource
 from hokusai_core.operations import DeleteModelVersion
 from hokusai_core.queries import VersionQuery
@@ -179,7 +178,7 @@ class ModelRegistrations(ModelEdits):
         text = _description(description)
         model_text = _description(model_description)
         _refuse_nothing(model)
-        with self._alone_with(checked.get(model_tags.MODEL_ID, "")):
+        with alone_with(self.runtime, checked.get(model_tags.MODEL_ID, "")):
             source = self._sources.locate(model, name, save_options)
             return self._create_version(name, source, checked, text, model_text)
 
@@ -242,22 +241,6 @@ class ModelRegistrations(ModelEdits):
                 "timestamp": datetime.now(UTC).isoformat(),
             }
         )
-
-    @contextlib.contextmanager
-    def _alone_with(self, model_id: str) -> Iterator[None]:
-        """Register a model id while no other thread registers the same, if nobody has it."""
-        if not model_id:
-            yield
-            return
-        with self.runtime.streams.holding(f"model_id/{model_id}"):
-            known = None
-            with contextlib.suppress(TransientError):
-                known = self.runtime.registry.find_version(
-                    VersionQuery(tags={model_tags.MODEL_ID: model_id})
-                )
-            if known:
-                raise taken(model_id, known)
-            yield
 
     def _create_version(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 from hokusai_core import model_tags, validation
 from hokusai_core.entities import ModelVersion
 from hokusai_core.errors import InvalidInputError, ModelNotFoundError
+from hokusai_core.model_ids import alone_with
 from hokusai_core.operations import LogBatch
 from hokusai_core.queries import VersionQuery
 from hokusai_core.registration_events import RegistrationEvent
@@ -104,7 +105,7 @@ class TokenizedModels(ModelRegistrations):
         tags = base | more | evaluation_tags
         model_tags.validate_hokusai_tags(tags)
         tags[model_tags.TOKEN_ID] = model_tags.normalize_token_id(tags[model_tags.TOKEN_ID])
-        with self._alone_with(tags.get(model_tags.MODEL_ID, "")):
+        with alone_with(self.runtime, tags.get(model_tags.MODEL_ID, "")):
             if source.run_id and evaluation_tags:
                 self.runtime.router.write(LogBatch(run_id=source.run_id, tags=evaluation_tags))
             made = self._create_version(
